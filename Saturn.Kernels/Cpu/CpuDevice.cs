@@ -1,0 +1,126 @@
+using System.Runtime.Intrinsics;
+using Saturn.Kernels.Families;
+
+namespace Saturn.Kernels.Cpu;
+
+/// <summary>
+/// The host processor as a device. Kernels run synchronously on a persistent team of workers, with 512-bit or 256-bit vectors as the processor
+/// offers. Results do not depend on the number of workers.
+/// </summary>
+public sealed class CpuDevice : Device
+{
+    private readonly CpuMemory memory = new();
+    private readonly WorkerTeam team;
+    private bool disposed;
+
+    /// <summary>Opens the host processor.</summary>
+    /// <param name="workers">Threads to use; by default one per processor that this process may run on.</param>
+    public CpuDevice(int? workers = null)
+    {
+        team = new WorkerTeam(workers ?? Environment.ProcessorCount);
+    }
+
+    /// <inheritdoc/>
+    public override string Name => "cpu";
+
+    /// <inheritdoc/>
+    public override DeviceKind Kind => DeviceKind.Cpu;
+
+    /// <summary>Threads that take part in a kernel.</summary>
+    public int Workers => team.Count;
+
+    /// <inheritdoc/>
+    public override string Description
+    {
+        get
+        {
+            int bits = Vector512.IsHardwareAccelerated ? 512 : Vector256.IsHardwareAccelerated ? 256 : 128;
+            return $"{team.Count} worker{(team.Count == 1 ? "" : "s")}, {bits}-bit vectors";
+        }
+    }
+
+    /// <inheritdoc/>
+    public override IDeviceMemory Memory => memory;
+
+    /// <inheritdoc/>
+    public override IElementwiseKernels Elementwise => throw new NotImplementedException();
+
+    /// <inheritdoc/>
+    public override IReductionKernels Reduction => throw new NotImplementedException();
+
+    /// <inheritdoc/>
+    public override IMatrixKernels Matrix => throw new NotImplementedException();
+
+    /// <inheritdoc/>
+    public override IConvolutionKernels Convolution => throw new NotImplementedException();
+
+    /// <inheritdoc/>
+    public override INormalizationKernels Normalization => throw new NotImplementedException();
+
+    /// <inheritdoc/>
+    public override IActivationKernels Activation => throw new NotImplementedException();
+
+    /// <inheritdoc/>
+    public override IPoolingKernels Pooling => throw new NotImplementedException();
+
+    /// <inheritdoc/>
+    public override ILossKernels Loss => throw new NotImplementedException();
+
+    /// <inheritdoc/>
+    public override IRandomKernels Random => throw new NotImplementedException();
+
+    /// <inheritdoc/>
+    public override ICensusKernels Census => throw new NotImplementedException();
+
+    /// <inheritdoc/>
+    public override ICompactionKernels Compaction => throw new NotImplementedException();
+
+    /// <inheritdoc/>
+    public override IOptimizerKernels Optimizer => throw new NotImplementedException();
+
+    /// <inheritdoc/>
+    public override unsafe void Upload(ReadOnlySpan<byte> source, DeviceBuffer destination)
+    {
+        if (source.Length > destination.ByteLength)
+        {
+            throw new ArgumentException($"{source.Length} bytes do not fit a buffer of {destination.ByteLength}.", nameof(source));
+        }
+
+        source.CopyTo(new Span<byte>((void*)destination.Address, source.Length));
+    }
+
+    /// <inheritdoc/>
+    public override unsafe void Download(DeviceBuffer source, Span<byte> destination)
+    {
+        if (destination.Length > source.ByteLength)
+        {
+            throw new ArgumentException($"{destination.Length} bytes were asked of a buffer of {source.ByteLength}.", nameof(destination));
+        }
+
+        new ReadOnlySpan<byte>((void*)source.Address, destination.Length).CopyTo(destination);
+    }
+
+    /// <inheritdoc/>
+    public override unsafe void Copy(DeviceBuffer source, DeviceBuffer destination) =>
+        Buffer.MemoryCopy((void*)source.Address, (void*)destination.Address, destination.ByteLength, Math.Min(source.ByteLength, destination.ByteLength));
+
+    /// <inheritdoc/>
+    public override unsafe void Clear(DeviceBuffer buffer) =>
+        System.Runtime.InteropServices.NativeMemory.Clear((void*)buffer.Address, (nuint)buffer.ByteLength);
+
+    /// <inheritdoc/>
+    public override void Synchronize()
+    {
+    }
+
+    /// <inheritdoc/>
+    protected override void Dispose(bool disposing)
+    {
+        if (!disposed)
+        {
+            disposed = true;
+            team.Dispose();
+            memory.Dispose();
+        }
+    }
+}

@@ -1,0 +1,83 @@
+namespace Saturn.Kernels.Families;
+
+/// <summary>Sizes and constants of a batch normalization over [Rows, Channels].</summary>
+/// <param name="Rows">Batch · height · width.</param>
+/// <param name="Channels">Normalised channels.</param>
+/// <param name="Epsilon">Added to the variance.</param>
+/// <param name="Momentum">Share of the new batch in the running statistics.</param>
+public readonly record struct BatchNormShape(int Rows, int Channels, float Epsilon, float Momentum);
+
+/// <summary>What is applied after the normalization: residual sum, then activation.</summary>
+/// <param name="Activation">Identity, ReLU or leaky ReLU; others are applied by the activation family.</param>
+/// <param name="Residual">The shortcut's values, or None.</param>
+/// <param name="ResidualChannels">Channels of the shortcut; equal to the normalised channels unless mapped.</param>
+/// <param name="Map">One int32 an output channel: the shortcut's channel, or negative for none. None is the identity.</param>
+/// <param name="InverseMap">One int32 a shortcut channel: the output channel it feeds, or negative. Needed by the backward pass of a mapped sum.</param>
+public readonly record struct NormalizationEpilogue(
+    Activation Activation, DeviceBuffer Residual = default, int ResidualChannels = 0, DeviceBuffer Map = default, DeviceBuffer InverseMap = default);
+
+/// <summary>
+/// Batch and layer normalization. Batch norm: y = f(γ·(x − mean)/√(variance + ε) + β + residual) with biased variance; running variance is
+/// unbiased (n/(n − 1)), as in other frameworks. Row statistics are accumulated in float32 with a pivot, or better, and merged in float64.
+/// Padding of every output is zero.
+/// </summary>
+public interface INormalizationKernels
+{
+    /// <summary>
+    /// Moments over rows: float64 [2, Pitch], first the mean, then Σ(x − mean)². Padding entries are zero.
+    /// </summary>
+    void BatchMoments(int rows, int channels, DeviceBuffer input, DeviceBuffer moments);
+
+    /// <summary>
+    /// From moments to the saved statistics of one training pass, and the running statistics' update
+    /// r ← (1 − momentum)·r + momentum·new. <paramref name="saved"/> receives float32 [4, Pitch]: mean, 1/√(variance + ε), scale = γ·that,
+    /// shift = β − mean·scale. γ and β may be None (1 and 0); so may the running statistics.
+    /// </summary>
+    void PrepareTraining(
+        in BatchNormShape shape, DeviceBuffer moments, DeviceBuffer gamma, DeviceBuffer beta, DeviceBuffer runningMean, DeviceBuffer runningVariance,
+        DeviceBuffer saved);
+
+    /// <summary>The same saved statistics from the running ones, for evaluation.</summary>
+    void PrepareInference(
+        in BatchNormShape shape, DeviceBuffer gamma, DeviceBuffer beta, DeviceBuffer runningMean, DeviceBuffer runningVariance, DeviceBuffer saved);
+
+    /// <summary>output = f(input·scale + shift + residual), and which channels were active. The output may be the input's buffer.</summary>
+    void Apply(
+        in BatchNormShape shape, in NormalizationEpilogue epilogue, DeviceBuffer input, DeviceBuffer saved, DeviceBuffer output, in ActivityReport activity);
+
+    /// <summary>
+    /// Backward pass. With dz = f′·outputGradient, x̂ = (x − mean)·inverseStd, n rows:
+    /// dβ = Σ dz, dγ = Σ dz·x̂, dx = scale·(dz − dβ/n − x̂·dγ/n) after batch statistics, dx = scale·dz after running ones,
+    /// and the residual's gradient is dz through the inverse map.
+    /// </summary>
+    /// <param name="shape">The sizes.</param>
+    /// <param name="epilogue">What the forward pass applied. f′ is taken from the sign of the output where a residual was added, and may be recomputed from the input otherwise.</param>
+    /// <param name="batchStatistics">Whether the saved statistics came from this batch (training) or are constants (evaluation).</param>
+    /// <param name="input">x, the normalization's input.</param>
+    /// <param name="saved">The saved statistics.</param>
+    /// <param name="output">The forward pass's output; needed with a residual and an activation, else None is allowed.</param>
+    /// <param name="outputGradient">∂L/∂output.</param>
+    /// <param name="gammaGradient">dγ, in <paramref name="parameterMode"/>; None if not wanted.</param>
+    /// <param name="betaGradient">dβ, in <paramref name="parameterMode"/>; None if not wanted.</param>
+    /// <param name="parameterMode">Overwrite or accumulate dγ and dβ.</param>
+    /// <param name="inputGradient">dx, overwritten; may be the output gradient's buffer; None if not wanted.</param>
+    /// <param name="residualGradient">[Rows, ResidualChannels], in <paramref name="residualMode"/>; None if not wanted. Not the output gradient's buffer.</param>
+    /// <param name="residualMode">Overwrite (channels that feed nothing get zero) or accumulate.</param>
+    void BatchBackward(
+        in BatchNormShape shape, in NormalizationEpilogue epilogue, bool batchStatistics, DeviceBuffer input, DeviceBuffer saved, DeviceBuffer output,
+        DeviceBuffer outputGradient, DeviceBuffer gammaGradient, DeviceBuffer betaGradient, GradientMode parameterMode, DeviceBuffer inputGradient,
+        DeviceBuffer residualGradient, GradientMode residualMode);
+
+    /// <summary>
+    /// Layer norm over the last dimension: y = γ·(x − mean)/√(variance + ε) + β by row. <paramref name="saved"/> receives float32
+    /// [rows, 2], packed: mean and 1/√(variance + ε). γ and β may be None.
+    /// </summary>
+    void LayerForward(int rows, int channels, float epsilon, DeviceBuffer input, DeviceBuffer gamma, DeviceBuffer beta, DeviceBuffer output, DeviceBuffer saved);
+
+    /// <summary>
+    /// With g = dy·γ: dx = inverseStd·(g − mean(g) − x̂·mean(g·x̂)), dγ = Σ_rows dy·x̂, dβ = Σ_rows dy. Gradients that are None are not computed.
+    /// </summary>
+    void LayerBackward(
+        int rows, int channels, DeviceBuffer input, DeviceBuffer gamma, DeviceBuffer saved, DeviceBuffer outputGradient, DeviceBuffer inputGradient,
+        GradientMode inputMode, DeviceBuffer gammaGradient, DeviceBuffer betaGradient, GradientMode parameterMode);
+}
