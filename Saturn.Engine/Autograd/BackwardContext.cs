@@ -1,0 +1,115 @@
+using Saturn.Kernels;
+using Saturn.Kernels.Families;
+
+namespace Saturn.Engine.Autograd;
+
+/// <summary>Where a gradient goes.</summary>
+/// <param name="Buffer">The destination; None if the gradient is not wanted.</param>
+/// <param name="Mode">Whether to overwrite it or to add to it.</param>
+public readonly record struct GradientTarget(DeviceBuffer Buffer, GradientMode Mode)
+{
+    /// <summary>Whether the gradient is wanted.</summary>
+    public bool IsWanted => !Buffer.IsNone;
+}
+
+/// <summary>What a node's backward pass works with.</summary>
+public readonly ref struct BackwardContext
+{
+    private readonly Node node;
+
+    internal BackwardContext(Node node) => this.node = node;
+
+    /// <summary>The device.</summary>
+    public Device Device => node.Device;
+
+    /// <summary>∂L/∂output, of the output's shape, padding zero.</summary>
+    public DeviceBuffer OutputGradient => node.OutputHandle.Gradient!.Buffer;
+
+    /// <summary>The output's shape.</summary>
+    public Shape OutputShape => node.OutputHandle.Shape;
+
+    /// <summary>Whether an input's gradient is wanted.</summary>
+    public bool Wants(int input) => node.InputHandle(input).RequiresGradient;
+
+    /// <summary>An input's shape.</summary>
+    public Shape InputShape(int input) => node.InputHandle(input).Shape;
+
+    /// <summary>Where to write, or add, an input's gradient. Ask once for each input, and then write all of it.</summary>
+    public GradientTarget Target(int input)
+    {
+        TensorHandle handle = node.InputHandle(input);
+        if (!handle.RequiresGradient)
+        {
+            return default;
+        }
+
+        if (handle.Parameter is { } parameter)
+        {
+            DeviceBuffer buffer = parameter.GradientForBackward(out bool holdsGradient);
+            return new GradientTarget(buffer, holdsGradient ? GradientMode.Accumulate : GradientMode.Overwrite);
+        }
+
+        if (handle.Gradient is { } gradient)
+        {
+            return new GradientTarget(gradient.Buffer, GradientMode.Accumulate);
+        }
+
+        handle.Gradient = Storage.Allocate(handle.Device, handle.Shape.StorageCount * sizeof(float));
+        return new GradientTarget(handle.Gradient.Buffer, GradientMode.Overwrite);
+    }
+
+    /// <summary>
+    /// Like <see cref="Target"/>, but where the input has no gradient yet and the output's shape, the output gradient's own memory is handed over, to be
+    /// overwritten in place: for kernels that allow it. Check whether <see cref="GradientTarget.Buffer"/> is the output gradient's.
+    /// </summary>
+    public GradientTarget TargetInPlace(int input)
+    {
+        TensorHandle handle = node.InputHandle(input);
+        if (handle.RequiresGradient && handle.Parameter is null && handle.Gradient is null && handle.Shape == OutputShape)
+        {
+            handle.Gradient = node.OutputHandle.Gradient!;
+            handle.Gradient.Retain();
+            return new GradientTarget(handle.Gradient.Buffer, GradientMode.Overwrite);
+        }
+
+        return Target(input);
+    }
+
+    /// <summary>The output's gradient is an input's as well, as in a sum: copies it where nothing was there, else adds it.</summary>
+    public void PassThrough(int input)
+    {
+        GradientTarget target = Target(input);
+        if (!target.IsWanted)
+        {
+            return;
+        }
+
+        if (target.Mode == GradientMode.Overwrite)
+        {
+            Device.Copy(OutputGradient, target.Buffer);
+        }
+        else
+        {
+            Device.Elementwise.Accumulate(InputShape(input), OutputGradient, target.Buffer);
+        }
+    }
+
+    /// <summary>Adds a computed gradient (of the input's shape) to an input's; for kernels that can only overwrite.</summary>
+    public void Add(int input, Tensor gradient)
+    {
+        GradientTarget target = Target(input);
+        if (!target.IsWanted)
+        {
+            return;
+        }
+
+        if (target.Mode == GradientMode.Overwrite)
+        {
+            Device.Copy(gradient.Buffer, target.Buffer);
+        }
+        else
+        {
+            Device.Elementwise.Accumulate(InputShape(input), gradient.Buffer, target.Buffer);
+        }
+    }
+}

@@ -1,0 +1,163 @@
+using System.Runtime.InteropServices;
+using Saturn.Kernels;
+using Saturn.Kernels.Families;
+
+namespace Saturn.Engine;
+
+/// <summary>
+/// Which channels of one unit group (the channels after one activation) were active: bits on the device, written by the forward kernels and read by the noise
+/// in the optimizer kernel without a copy to the host. During a census it also collects extrema and sums.
+/// </summary>
+public sealed class ChannelActivity : IDisposable
+{
+    private Tensor flags;
+    private Tensor maximum;
+    private Tensor minimum;
+    private Tensor sum;
+    private bool combine;
+
+    /// <summary>Creates the record of one unit group.</summary>
+    /// <param name="device">Where the activations are.</param>
+    /// <param name="channels">Number of channels.</param>
+    /// <param name="activation">The activation function, which decides what counts as active.</param>
+    public ChannelActivity(Device device, int channels, Activation activation)
+    {
+        Device = device;
+        Channels = channels;
+        Criterion = activation.Kind is ActivationKind.Gelu or ActivationKind.Silu
+            ? ActivityCriterion.MagnitudeAtLeastThreshold
+            : ActivityCriterion.AboveThreshold;
+        Threshold = Criterion == ActivityCriterion.AboveThreshold ? 0 : 0.01f;
+    }
+
+    /// <summary>The device.</summary>
+    public Device Device { get; }
+
+    /// <summary>Number of channels.</summary>
+    public int Channels { get; private set; }
+
+    /// <summary>What counts as active.</summary>
+    public ActivityCriterion Criterion { get; set; }
+
+    /// <summary>ε of the criterion.</summary>
+    public float Threshold { get; set; }
+
+    /// <summary>Whether forward passes also collect extrema and sums, as a census needs them.</summary>
+    public bool CollectsStatistics { get; private set; }
+
+    /// <summary>Rows (images times positions) that the statistics cover.</summary>
+    public long StatisticsRows { get; private set; }
+
+    /// <summary>The bits of the last forward passes; None before the first one.</summary>
+    public DeviceBuffer Flags => flags.IsNone ? DeviceBuffer.None : flags.Buffer;
+
+    /// <summary>Starts anew: the next forward pass overwrites the bits, later ones are combined by OR until the next reset.</summary>
+    public void Reset() => combine = false;
+
+    /// <summary>Starts a census: bits and statistics are combined over all forward passes until <see cref="EndCensus"/>.</summary>
+    public void BeginCensus()
+    {
+        Reset();
+        CollectsStatistics = true;
+        StatisticsRows = 0;
+        Shape shape = new(Channels);
+        maximum = Tensor.AllocateUnscoped(Device, shape);
+        minimum = Tensor.AllocateUnscoped(Device, shape);
+        sum = Tensor.AllocateUnscoped(Device, shape, ElementType.Float64);
+        Device.Elementwise.Fill(shape, maximum.Buffer, float.NegativeInfinity);
+        Device.Elementwise.Fill(shape, minimum.Buffer, float.PositiveInfinity);
+        Device.Clear(sum.Buffer);
+    }
+
+    /// <summary>Ends a census and reads its result back.</summary>
+    public ChannelStatistics EndCensus()
+    {
+        double[] sums = new double[Channels];
+        Device.Download(sum.Buffer, MemoryMarshal.AsBytes(sums.AsSpan()));
+        ChannelStatistics statistics = new(maximum.ToArray(), minimum.ToArray(), sums, StatisticsRows);
+        CollectsStatistics = false;
+        FreeStatistics();
+        Reset();
+        return statistics;
+    }
+
+    /// <summary>The number of active channels in the bits, read back from the device.</summary>
+    public int CountActive()
+    {
+        if (flags.IsNone)
+        {
+            return Channels;
+        }
+
+        int[] words = flags.ToIntegers();
+        int count = 0;
+        foreach (int word in words)
+        {
+            count += int.PopCount(word);
+        }
+
+        return count;
+    }
+
+    /// <summary>After a compaction: another number of channels, nothing known of them.</summary>
+    public void Resize(int channels)
+    {
+        Channels = channels;
+        flags.Dispose();
+        flags = default;
+        Reset();
+    }
+
+    /// <summary>Frees the device memory.</summary>
+    public void Dispose()
+    {
+        flags.Dispose();
+        flags = default;
+        FreeStatistics();
+    }
+
+    /// <summary>Where a forward kernel reports to.</summary>
+    internal ActivityReport Report()
+    {
+        if (flags.IsNone)
+        {
+            flags = Tensor.AllocateUnscoped(Device, new Shape(ActivityReport.WordCount(Channels)), ElementType.Int32);
+            combine = false;
+        }
+
+        ActivityReport report = new(flags.Buffer, Criterion, Threshold, combine);
+        combine = true;
+        return report;
+    }
+
+    /// <summary>Adds an activation's output to the census.</summary>
+    internal void Observe(Tensor output)
+    {
+        if (!CollectsStatistics)
+        {
+            return;
+        }
+
+        StatisticsRows += output.Shape.Rows;
+        Device.Census.Accumulate(output.Shape.Rows, Channels, output.Buffer, maximum.Buffer, minimum.Buffer, sum.Buffer);
+    }
+
+    private void FreeStatistics()
+    {
+        maximum.Dispose();
+        minimum.Dispose();
+        sum.Dispose();
+        maximum = minimum = sum = default;
+    }
+}
+
+/// <summary>What a census saw of one unit group.</summary>
+/// <param name="Maximum">The largest output of each channel.</param>
+/// <param name="Minimum">The smallest output of each channel.</param>
+/// <param name="Sum">The sum of all outputs of each channel.</param>
+/// <param name="Rows">Images times positions.</param>
+public sealed record ChannelStatistics(float[] Maximum, float[] Minimum, double[] Sum, long Rows)
+{
+    /// <summary>The mean output of a channel.</summary>
+    public double Mean(int channel) => Sum[channel] / Rows;
+}

@@ -1,0 +1,50 @@
+using Saturn.Engine.Autograd;
+using Saturn.Kernels;
+using Saturn.Kernels.Families;
+
+namespace Saturn.Engine.Operations;
+
+public static partial class Operation
+{
+    /// <summary>
+    /// Residual sum: branch + shortcut, where a map tells which channel of the shortcut each output channel reads (null: its own).
+    /// Inside a batch normalization the sum is fused; see <see cref="NormalizationTail"/>.
+    /// </summary>
+    public static Tensor ResidualAdd(Tensor branch, Tensor shortcut, ShortcutMap? map)
+    {
+        RequireResidual(branch.Shape, new NormalizationTail(Activation.Identity, shortcut, map));
+        Device device = branch.Device;
+        Tensor output = Tensor.Allocate(device, branch.Shape);
+        device.Elementwise.MappedAdd(
+            branch.Shape, branch.Buffer, shortcut.Shape.Channels, shortcut.Buffer, map?.SourcesOn(device) ?? DeviceBuffer.None, output.Buffer);
+        if (Tape.Records(branch, shortcut))
+        {
+            ResidualAddNode node = Tape.Rent<ResidualAddNode>();
+            node.Initialize(map);
+            Tape.Record(node, output, branch, shortcut);
+        }
+
+        return output;
+    }
+}
+
+/// <summary>A residual sum on the tape; inputs: branch, shortcut.</summary>
+public sealed class ResidualAddNode : Node
+{
+    /// <summary>How the shortcut is read; null is the identity.</summary>
+    public ShortcutMap? Map { get; private set; }
+
+    internal void Initialize(ShortcutMap? map) => Map = map;
+
+    /// <inheritdoc/>
+    protected internal override void Backward(in BackwardContext context)
+    {
+        context.PassThrough(0);
+        GradientTarget target = context.Target(1);
+        if (target.IsWanted)
+        {
+            context.Device.Elementwise.MappedAddBackward(
+                context.OutputShape, context.OutputGradient, context.InputShape(1).Channels, Map?.OutputsOn(context.Device) ?? DeviceBuffer.None, target.Buffer, target.Mode);
+        }
+    }
+}

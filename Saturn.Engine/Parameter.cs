@@ -1,0 +1,164 @@
+using Saturn.Kernels;
+
+namespace Saturn.Engine;
+
+/// <summary>What a parameter is for; regularisers, weight decay, noise and surgery treat the roles differently.</summary>
+public enum ParameterRole
+{
+    /// <summary>A filter [out, kernelHeight, kernelWidth, in] or matrix [out, in].</summary>
+    Weight,
+
+    /// <summary>An additive vector [out] beside a weight.</summary>
+    Bias,
+
+    /// <summary>γ of a normalization.</summary>
+    NormalizationScale,
+
+    /// <summary>β of a normalization.</summary>
+    NormalizationShift,
+
+    /// <summary>Running mean of a batch normalization; not trained.</summary>
+    RunningMean,
+
+    /// <summary>Running variance of a batch normalization; not trained.</summary>
+    RunningVariance,
+}
+
+/// <summary>
+/// A named tensor that a model owns for the length of its life, with its gradient. Its channels can be removed: <see cref="Replace"/> puts a smaller tensor in
+/// its place, and everything that refers to the parameter sees the new one.
+/// </summary>
+public sealed class Parameter : IDisposable
+{
+    private Tensor gradient;
+
+    /// <summary>Takes a tensor over as the value of a new parameter.</summary>
+    /// <param name="name">Its name inside the module that owns it, such as <c>weight</c>.</param>
+    /// <param name="role">What it is for.</param>
+    /// <param name="value">The value; no scope must own it (<see cref="Tensor.AllocateUnscoped"/>).</param>
+    public Parameter(string name, ParameterRole role, Tensor value)
+    {
+        Name = name;
+        Role = role;
+        Value = value;
+        Attach();
+    }
+
+    /// <summary>
+    /// The full name in the model, such as <c>layer1.0.conv1.weight</c>; set when the model is put together. It identifies the parameter in files, and its noise.
+    /// </summary>
+    public string Name { get; set; }
+
+    /// <summary>What the parameter is for.</summary>
+    public ParameterRole Role { get; }
+
+    /// <summary>Whether an optimizer updates it; running statistics are not trained.</summary>
+    public bool IsTrained => Role is not (ParameterRole.RunningMean or ParameterRole.RunningVariance);
+
+    /// <summary>Whether it belongs to a normalization and is trained: γ or β.</summary>
+    public bool IsNormalization => Role is ParameterRole.NormalizationScale or ParameterRole.NormalizationShift;
+
+    /// <summary>The current value.</summary>
+    public Tensor Value { get; private set; }
+
+    /// <summary>The gradient, of the value's shape; meaningful while <see cref="HasGradient"/>.</summary>
+    /// <exception cref="InvalidOperationException">No backward pass has reached this parameter since its gradient was cleared.</exception>
+    public Tensor Gradient => HasGradient ? gradient : throw new InvalidOperationException($"Parameter {Name} has no gradient: no backward pass reached it.");
+
+    /// <summary>Whether a backward pass has written the gradient since it was cleared.</summary>
+    public bool HasGradient { get; private set; }
+
+    /// <summary>The shape of the value.</summary>
+    public Shape Shape => Value.Shape;
+
+    /// <summary>Identifies the parameter's noise: the 32-bit FNV-1a hash of its full name.</summary>
+    public uint TensorId
+    {
+        get
+        {
+            uint hash = 2166136261;
+            foreach (char character in Name)
+            {
+                hash = (hash ^ character) * 16777619;
+            }
+
+            return hash;
+        }
+    }
+
+    /// <summary>Activity of the channels that this parameter's rows (or, of a vector, elements) produce; noise is masked by it. Null: all count as live.</summary>
+    public ChannelActivity? RowActivity { get; set; }
+
+    /// <summary>Indices in the dense model of the rows (the elements, of a vector); null while nothing was removed.</summary>
+    public ChannelIndices? OriginalRows { get; set; }
+
+    /// <summary>Indices in the dense model of the columns of a weight; null while nothing was removed.</summary>
+    public ChannelIndices? OriginalColumns { get; set; }
+
+    /// <summary>Output channels: the first extent.</summary>
+    public int Rows => Shape[0];
+
+    /// <summary>Input channels of a weight, the last extent; 1 for a vector.</summary>
+    public int Columns => Shape.Rank == 1 ? 1 : Shape.Channels;
+
+    /// <summary>Elements between rows and columns: the taps of a filter; 1 otherwise.</summary>
+    public int Taps => Shape.Rank <= 2 ? 1 : (int)(Shape.ElementCount / Rows / Columns);
+
+    /// <summary>Forgets the gradient; the next backward pass overwrites it.</summary>
+    public void ClearGradient() => HasGradient = false;
+
+    /// <summary>Puts another tensor in the value's place and frees the old value and gradient.</summary>
+    /// <param name="value">The new value, unscoped; the rank must not change.</param>
+    public void Replace(Tensor value)
+    {
+        if (value.Shape.Rank != Shape.Rank)
+        {
+            throw new ArgumentException($"Parameter {Name} has shape {Shape}; a value of shape {value.Shape} has another rank.", nameof(value));
+        }
+
+        FreeTensors();
+        Value = value;
+        Attach();
+    }
+
+    /// <summary>Frees value and gradient.</summary>
+    public void Dispose()
+    {
+        FreeTensors();
+        OriginalRows?.Dispose();
+        OriginalColumns?.Dispose();
+        OriginalRows = null;
+        OriginalColumns = null;
+    }
+
+    /// <inheritdoc/>
+    public override string ToString() => $"{Name} {(Value.IsAlive ? Shape.ToString() : "(freed)")}";
+
+    /// <summary>The gradient's buffer for a backward kernel, and whether it holds a gradient already.</summary>
+    internal DeviceBuffer GradientForBackward(out bool holdsGradient)
+    {
+        if (gradient.IsNone)
+        {
+            gradient = Tensor.AllocateUnscoped(Value.Device, Shape);
+        }
+
+        holdsGradient = HasGradient;
+        HasGradient = true;
+        return gradient.Buffer;
+    }
+
+    private void Attach()
+    {
+        TensorHandle handle = Value.Handle;
+        handle.Parameter = this;
+        handle.RequiresGradient = IsTrained;
+    }
+
+    private void FreeTensors()
+    {
+        Value.Dispose();
+        gradient.Dispose();
+        gradient = default;
+        HasGradient = false;
+    }
+}
