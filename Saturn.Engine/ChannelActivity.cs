@@ -42,6 +42,17 @@ public sealed class ChannelActivity : IDisposable
     /// <summary>ε of the criterion.</summary>
     public float Threshold { get; set; }
 
+    /// <summary>
+    /// If set, the group may lose all of its channels, and this is called when it does: a residual block then drops its branch. If null, surgery keeps at least one.
+    /// </summary>
+    public Action? AllRemoved { get; set; }
+
+    /// <summary>The group's name in reports, such as <c>layer1.0.conv1</c>; set when the model is put together.</summary>
+    public string Name { get; set; } = "";
+
+    /// <summary>Indices of the channels in the dense model; null while none was removed.</summary>
+    public int[]? OriginalChannels { get; set; }
+
     /// <summary>Whether forward passes also collect extrema and sums, as a census needs them.</summary>
     public bool CollectsStatistics { get; private set; }
 

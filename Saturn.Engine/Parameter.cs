@@ -68,6 +68,9 @@ public sealed class Parameter : IDisposable
     /// <summary>Whether a backward pass has written the gradient since it was cleared.</summary>
     public bool HasGradient { get; private set; }
 
+    /// <summary>Whether the parameter was dropped from its model (<see cref="Dispose"/>), as happens to a branch whose units all died.</summary>
+    public bool IsRemoved => !Value.IsAlive;
+
     /// <summary>The shape of the value.</summary>
     public Shape Shape => Value.Shape;
 

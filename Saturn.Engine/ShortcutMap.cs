@@ -93,3 +93,23 @@ public sealed class ShortcutMap : IDisposable
         outputs.Dispose();
     }
 }
+
+/// <summary>
+/// The identity shortcut of one residual block. The block owns it and hands it to the sum; surgery finds it on the tape and puts a map in place once channels
+/// differ on the two sides.
+/// </summary>
+public sealed class Shortcut : IDisposable
+{
+    /// <summary>How the sum reads the shortcut; null while it is the identity.</summary>
+    public ShortcutMap? Map { get; private set; }
+
+    /// <summary>Replaces the map; an identity map becomes null, which is the faster path.</summary>
+    public void SetMap(ShortcutMap? map)
+    {
+        Map?.Dispose();
+        Map = map is { IsIdentity: true } ? null : map;
+    }
+
+    /// <summary>Frees the map.</summary>
+    public void Dispose() => SetMap(null);
+}

@@ -18,9 +18,9 @@ public readonly record struct BatchNormArguments(
 /// <summary>What follows a normalization in the same kernel.</summary>
 /// <param name="Activation">The activation after the norm and the sum.</param>
 /// <param name="Residual">The shortcut that is added before the activation, or none.</param>
-/// <param name="Map">How the sum reads the shortcut; null is the identity.</param>
+/// <param name="Shortcut">How the sum reads the residual; null is the identity.</param>
 /// <param name="Activity">Where the activity of the output's channels is reported; null if nobody asks.</param>
-public readonly record struct NormalizationTail(Activation Activation, Tensor Residual = default, ShortcutMap? Map = null, ChannelActivity? Activity = null);
+public readonly record struct NormalizationTail(Activation Activation, Tensor Residual = default, Shortcut? Shortcut = null, ChannelActivity? Activity = null);
 
 public static partial class Operation
 {
@@ -85,7 +85,7 @@ public static partial class Operation
         Tensor output = Tensor.Allocate(device, input.Shape);
         NormalizationEpilogue epilogue = new(
             tail.Activation, BufferOf(tail.Residual), tail.Residual.IsNone ? 0 : tail.Residual.Shape.Channels,
-            tail.Map?.SourcesOn(device) ?? DeviceBuffer.None, tail.Map?.OutputsOn(device) ?? DeviceBuffer.None);
+            tail.Shortcut?.Map?.SourcesOn(device) ?? DeviceBuffer.None, tail.Shortcut?.Map?.OutputsOn(device) ?? DeviceBuffer.None);
         device.Normalization.Apply(shape, epilogue, input.Buffer, saved.Buffer, output.Buffer, tail.Activity?.Report() ?? ActivityReport.None);
         tail.Activity?.Observe(output);
 
@@ -140,12 +140,12 @@ public static partial class Operation
         }
 
         Shape residual = tail.Residual.Shape;
-        int expected = tail.Map?.Outputs.Length ?? shape.Channels;
-        if (residual.Rank != shape.Rank || residual.Rows != shape.Rows || residual.Channels != expected || (tail.Map is { } map && map.Sources.Length != shape.Channels))
+        int expected = tail.Shortcut?.Map?.Outputs.Length ?? shape.Channels;
+        if (residual.Rank != shape.Rank || residual.Rows != shape.Rows || residual.Channels != expected || (tail.Shortcut?.Map is { } map && map.Sources.Length != shape.Channels))
         {
             throw new ArgumentException(
                 $"A residual of shape {residual} cannot be added to {shape}"
-                + (tail.Map is null ? ": without a shortcut map the shapes must be equal." : $" through a map from {tail.Map.Outputs.Length} to {tail.Map.Sources.Length} channels."));
+                + (tail.Shortcut?.Map is null ? ": without a shortcut map the shapes must be equal." : $" through a map from {tail.Shortcut.Map.Outputs.Length} to {tail.Shortcut.Map.Sources.Length} channels."));
         }
     }
 }
@@ -161,6 +161,7 @@ public sealed class BatchNormNode : Node
     private SavedTensor input;
     private SavedTensor saved;
     private SavedTensor output;
+    private ShortcutMap? map;
 
     /// <summary>The activation after norm and sum.</summary>
     public Activation Activation { get; private set; }
@@ -168,8 +169,8 @@ public sealed class BatchNormNode : Node
     /// <summary>The index of the residual among the inputs, or −1.</summary>
     public int ResidualInput { get; private set; }
 
-    /// <summary>How the residual is read; null is the identity.</summary>
-    public ShortcutMap? Map { get; private set; }
+    /// <summary>The block's shortcut, which surgery may change; null for a plain sum.</summary>
+    public Shortcut? Shortcut { get; private set; }
 
     /// <summary>Where the activity is reported, or null.</summary>
     public ChannelActivity? Activity { get; private set; }
@@ -187,7 +188,8 @@ public sealed class BatchNormNode : Node
         this.output = output;
         affine = !arguments.Gamma.IsNone;
         Activation = tail.Activation;
-        Map = tail.Map;
+        Shortcut = tail.Shortcut;
+        map = tail.Shortcut?.Map;
         Activity = tail.Activity;
         ResidualInput = tail.Residual.IsNone ? -1 : affine ? 3 : 1;
         Parameters = (ParameterOf(arguments.Gamma), ParameterOf(arguments.Beta), ParameterOf(arguments.RunningMean), ParameterOf(arguments.RunningVariance));
@@ -207,7 +209,7 @@ public sealed class BatchNormNode : Node
         Device device = context.Device;
         NormalizationEpilogue epilogue = new(
             Activation, ResidualInput >= 0 ? context.OutputGradient : DeviceBuffer.None, ResidualInput >= 0 ? context.InputShape(ResidualInput).Channels : 0,
-            Map?.SourcesOn(device) ?? DeviceBuffer.None, Map?.OutputsOn(device) ?? DeviceBuffer.None);
+            map?.SourcesOn(device) ?? DeviceBuffer.None, map?.OutputsOn(device) ?? DeviceBuffer.None);
         GradientTarget target = context.TargetInPlace(0);
         if (target.IsWanted && target.Mode == GradientMode.Accumulate)
         {

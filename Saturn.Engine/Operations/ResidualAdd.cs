@@ -7,20 +7,20 @@ namespace Saturn.Engine.Operations;
 public static partial class Operation
 {
     /// <summary>
-    /// Residual sum: branch + shortcut, where a map tells which channel of the shortcut each output channel reads (null: its own).
+    /// Residual sum: branch + shortcut, where the link's map tells which channel of the shortcut each output channel reads (none: its own).
     /// Inside a batch normalization the sum is fused; see <see cref="NormalizationTail"/>.
     /// </summary>
-    public static Tensor ResidualAdd(Tensor branch, Tensor shortcut, ShortcutMap? map)
+    public static Tensor ResidualAdd(Tensor branch, Tensor shortcut, Shortcut? link = null)
     {
-        RequireResidual(branch.Shape, new NormalizationTail(Activation.Identity, shortcut, map));
+        RequireResidual(branch.Shape, new NormalizationTail(Activation.Identity, shortcut, link));
         Device device = branch.Device;
         Tensor output = Tensor.Allocate(device, branch.Shape);
         device.Elementwise.MappedAdd(
-            branch.Shape, branch.Buffer, shortcut.Shape.Channels, shortcut.Buffer, map?.SourcesOn(device) ?? DeviceBuffer.None, output.Buffer);
+            branch.Shape, branch.Buffer, shortcut.Shape.Channels, shortcut.Buffer, link?.Map?.SourcesOn(device) ?? DeviceBuffer.None, output.Buffer);
         if (Tape.Records(branch, shortcut))
         {
             ResidualAddNode node = Tape.Rent<ResidualAddNode>();
-            node.Initialize(map);
+            node.Initialize(link);
             Tape.Record(node, output, branch, shortcut);
         }
 
@@ -31,10 +31,16 @@ public static partial class Operation
 /// <summary>A residual sum on the tape; inputs: branch, shortcut.</summary>
 public sealed class ResidualAddNode : Node
 {
-    /// <summary>How the shortcut is read; null is the identity.</summary>
-    public ShortcutMap? Map { get; private set; }
+    private ShortcutMap? map;
 
-    internal void Initialize(ShortcutMap? map) => Map = map;
+    /// <summary>The block's shortcut, which surgery may change; null for a plain sum.</summary>
+    public Shortcut? Shortcut { get; private set; }
+
+    internal void Initialize(Shortcut? shortcut)
+    {
+        Shortcut = shortcut;
+        map = shortcut?.Map;
+    }
 
     /// <inheritdoc/>
     protected internal override void Backward(in BackwardContext context)
@@ -44,7 +50,7 @@ public sealed class ResidualAddNode : Node
         if (target.IsWanted)
         {
             context.Device.Elementwise.MappedAddBackward(
-                context.OutputShape, context.OutputGradient, context.InputShape(1).Channels, Map?.OutputsOn(context.Device) ?? DeviceBuffer.None, target.Buffer, target.Mode);
+                context.OutputShape, context.OutputGradient, context.InputShape(1).Channels, map?.OutputsOn(context.Device) ?? DeviceBuffer.None, target.Buffer, target.Mode);
         }
     }
 }
