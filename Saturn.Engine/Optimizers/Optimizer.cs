@@ -1,0 +1,205 @@
+using Saturn.Kernels;
+using Saturn.Kernels.Families;
+
+namespace Saturn.Engine.Optimizers;
+
+/// <summary>
+/// Updates parameters from their gradients, all in one kernel launch. The order of one step: scale and clip the gradient, weight decay, regulariser, update
+/// rule, noise. A step allocates nothing once every parameter has its moments.
+/// </summary>
+public abstract class Optimizer : IDisposable
+{
+    private readonly Dictionary<Parameter, Moments> moments = [];
+    private readonly int momentsPerParameter;
+    private readonly Device device;
+    private OptimizerTensor[] tensors = new OptimizerTensor[64];
+    private Tensor clip;
+
+    /// <summary>Creates an optimizer.</summary>
+    /// <param name="groups">The parameter groups; a parameter is in at most one.</param>
+    /// <param name="momentsPerParameter">Tensors of state a parameter: 0, 1 or 2.</param>
+    /// <exception cref="ArgumentException">No parameters, or one in two groups.</exception>
+    protected Optimizer(IEnumerable<ParameterGroup> groups, int momentsPerParameter)
+    {
+        Groups = [.. groups];
+        this.momentsPerParameter = momentsPerParameter;
+        HashSet<Parameter> seen = [];
+        foreach (Parameter parameter in Groups.SelectMany(group => group.Parameters))
+        {
+            if (!seen.Add(parameter))
+            {
+                throw new ArgumentException($"Parameter {parameter.Name} is in two groups of one optimizer.", nameof(groups));
+            }
+
+            if (!parameter.IsTrained)
+            {
+                throw new ArgumentException($"Parameter {parameter.Name} is a running statistic and is not trained.", nameof(groups));
+            }
+        }
+
+        device = seen.FirstOrDefault()?.Value.Device ?? throw new ArgumentException("An optimizer needs at least one parameter.", nameof(groups));
+    }
+
+    /// <summary>The parameter groups.</summary>
+    public IReadOnlyList<ParameterGroup> Groups { get; }
+
+    /// <summary>The parameters of all groups that have not been removed.</summary>
+    public IEnumerable<Parameter> Parameters => Groups.SelectMany(group => group.Parameters).Where(parameter => !parameter.IsRemoved);
+
+    /// <summary>Steps taken.</summary>
+    public long StepCount { get; set; }
+
+    /// <summary>Limits the global norm of the gradient to this; null for no limit.</summary>
+    public double? MaximumGradientNorm { get; set; }
+
+    /// <summary>Seed of the noise.</summary>
+    public ulong NoiseSeed { get; set; }
+
+    /// <summary>Takes one step and clears the gradients. Parameters that no backward pass reached stay as they are.</summary>
+    /// <param name="gradientScale">Multiplies every gradient first: 1/n after n accumulated batches.</param>
+    public void Step(double gradientScale = 1)
+    {
+        int count = 0;
+        foreach (ParameterGroup group in Groups)
+        {
+            for (int i = 0; i < group.Parameters.Count; i++)
+            {
+                Parameter parameter = group.Parameters[i];
+                if (!parameter.IsRemoved && parameter.HasGradient)
+                {
+                    if (count == tensors.Length)
+                    {
+                        Array.Resize(ref tensors, count * 2);
+                    }
+
+                    tensors[count++] = Describe(parameter, group);
+                }
+            }
+        }
+
+        StepCount++;
+        if (count == 0)
+        {
+            return;
+        }
+
+        ReadOnlySpan<OptimizerTensor> list = tensors.AsSpan(0, count);
+        DeviceBuffer scale = DeviceBuffer.None;
+        if (MaximumGradientNorm is not null || gradientScale != 1)
+        {
+            if (clip.IsNone)
+            {
+                clip = Tensor.AllocateUnscoped(device, new Shape(2));
+            }
+
+            scale = clip.Buffer;
+            device.Optimizer.ClipScale(list, (float)gradientScale, (float)(MaximumGradientNorm ?? double.PositiveInfinity), scale);
+        }
+
+        device.Optimizer.Update(Rule() with { Step = StepCount, GradientScale = scale, NoiseSeed = NoiseSeed, NoiseStep = (ulong)(StepCount - 1) }, list);
+        ClearGradients();
+    }
+
+    /// <summary>Forgets all gradients.</summary>
+    public void ClearGradients()
+    {
+        foreach (ParameterGroup group in Groups)
+        {
+            for (int i = 0; i < group.Parameters.Count; i++)
+            {
+                group.Parameters[i].ClearGradient();
+            }
+        }
+    }
+
+    /// <summary>The state of a parameter: momentum, or Adam's first and second moment. Empty before its first step.</summary>
+    public IReadOnlyList<Tensor> MomentsOf(Parameter parameter)
+    {
+        if (!moments.TryGetValue(parameter, out Moments? state))
+        {
+            return [];
+        }
+
+        return state.Second.IsNone ? [state.First] : [state.First, state.Second];
+    }
+
+    /// <summary>Puts other tensors in the place of a parameter's state, as after a compaction or from a checkpoint, and frees the old ones.</summary>
+    /// <param name="parameter">The parameter.</param>
+    /// <param name="state">As many unscoped tensors as the rule keeps, of the parameter's shape.</param>
+    public void ReplaceMoments(Parameter parameter, params ReadOnlySpan<Tensor> state)
+    {
+        if (state.Length != momentsPerParameter)
+        {
+            throw new ArgumentException($"{GetType().Name} keeps {momentsPerParameter} moments of a parameter, but {state.Length} were given for {parameter.Name}.", nameof(state));
+        }
+
+        if (state.Length == 0)
+        {
+            return;
+        }
+
+        DropMoments(parameter);
+        moments[parameter] = new Moments { First = state[0], Second = state.Length > 1 ? state[1] : default };
+    }
+
+    /// <summary>Frees the state of a parameter that was removed from the model.</summary>
+    public void DropMoments(Parameter parameter)
+    {
+        if (moments.Remove(parameter, out Moments? state))
+        {
+            state.First.Dispose();
+            state.Second.Dispose();
+        }
+    }
+
+    /// <summary>Frees all state.</summary>
+    public void Dispose()
+    {
+        foreach (Moments state in moments.Values)
+        {
+            state.First.Dispose();
+            state.Second.Dispose();
+        }
+
+        moments.Clear();
+        clip.Dispose();
+        GC.SuppressFinalize(this);
+    }
+
+    /// <summary>The rule with its constants; step, scale and noise are filled in by <see cref="Step"/>.</summary>
+    protected abstract OptimizerStep Rule();
+
+    private OptimizerTensor Describe(Parameter parameter, ParameterGroup group)
+    {
+        Moments? state = null;
+        if (momentsPerParameter > 0 && !moments.TryGetValue(parameter, out state))
+        {
+            state = new Moments { First = ZeroState(parameter), Second = momentsPerParameter > 1 ? ZeroState(parameter) : default };
+            moments[parameter] = state;
+        }
+
+        bool vector = parameter.Shape.Rank == 1;
+        DeviceBuffer live = group.NoiseOnLiveOnly && parameter.RowActivity is { } activity ? activity.Flags : DeviceBuffer.None;
+        DeviceBuffer originalRows = parameter.OriginalRows?.On(device) ?? DeviceBuffer.None;
+        DeviceBuffer originalColumns = parameter.OriginalColumns?.On(device) ?? DeviceBuffer.None;
+        return new OptimizerTensor(
+            parameter.Value.Buffer, parameter.Gradient.Buffer, state is null ? DeviceBuffer.None : state.First.Buffer,
+            state is null || state.Second.IsNone ? DeviceBuffer.None : state.Second.Buffer, vector ? 1 : parameter.Rows, parameter.Taps,
+            vector ? parameter.Rows : parameter.Columns, (float)group.LearningRate, (float)group.WeightDecay, (float)group.L1, (float)group.L2,
+            (float)group.NoiseStandardDeviation, parameter.TensorId, live, vector ? DeviceBuffer.None : originalRows, vector ? originalRows : originalColumns,
+            (float)group.NoiseGradientThreshold);
+    }
+
+    private Tensor ZeroState(Parameter parameter)
+    {
+        Tensor tensor = Tensor.AllocateUnscoped(device, parameter.Shape);
+        device.Clear(tensor.Buffer);
+        return tensor;
+    }
+
+    private sealed class Moments
+    {
+        public Tensor First;
+        public Tensor Second;
+    }
+}
