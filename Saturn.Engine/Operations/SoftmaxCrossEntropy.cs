@@ -11,8 +11,8 @@ public static partial class Operation
     /// <param name="logits">Unnormalised scores.</param>
     /// <param name="labels">Classes, 0 … classes − 1.</param>
     /// <param name="labelSmoothing">Share of the target that is spread evenly over all classes, 0 … 1.</param>
-    /// <param name="correct">If given, an integer vector of length 1 that receives the number of rows whose largest logit is the label's.</param>
-    public static Tensor SoftmaxCrossEntropy(Tensor logits, Tensor labels, float labelSmoothing = 0, Tensor correct = default)
+    /// <param name="correct">If given, one int32 on the device that receives the number of rows whose largest logit is the label's.</param>
+    public static Tensor SoftmaxCrossEntropy(Tensor logits, Tensor labels, float labelSmoothing = 0, DeviceBuffer correct = default)
     {
         if (logits.Shape.Rank != 2 || labels.Type != ElementType.Int32 || labels.Shape != new Shape(logits.Shape[0]))
         {
@@ -28,7 +28,7 @@ public static partial class Operation
         logits.Device.Clear(loss.Buffer);
         Tensor probabilities = Tensor.AllocateUnscoped(logits.Device, logits.Shape);
         logits.Device.Loss.SoftmaxCrossEntropyForward(
-            logits.Shape[0], logits.Shape[1], labelSmoothing, logits.Buffer, labels.Buffer, loss.Buffer, probabilities.Buffer, BufferOf(correct));
+            logits.Shape[0], logits.Shape[1], labelSmoothing, logits.Buffer, labels.Buffer, loss.Buffer, probabilities.Buffer, correct);
         if (Tape.Records(logits))
         {
             SoftmaxCrossEntropyNode node = Tape.Rent<SoftmaxCrossEntropyNode>();

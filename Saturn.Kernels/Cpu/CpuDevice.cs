@@ -11,6 +11,7 @@ public sealed class CpuDevice : Device
 {
     private readonly CpuMemory memory = new();
     private readonly WorkerTeam team;
+    private readonly CpuConvolution convolution;
     private bool disposed;
 
     /// <summary>Opens the host processor.</summary>
@@ -18,6 +19,7 @@ public sealed class CpuDevice : Device
     public CpuDevice(int? workers = null)
     {
         team = new WorkerTeam(workers ?? Environment.ProcessorCount);
+        convolution = new CpuConvolution(team, memory);
     }
 
     /// <inheritdoc/>
@@ -52,7 +54,7 @@ public sealed class CpuDevice : Device
     public override IMatrixKernels Matrix => throw new NotImplementedException();
 
     /// <inheritdoc/>
-    public override IConvolutionKernels Convolution => throw new NotImplementedException();
+    public override IConvolutionKernels Convolution => convolution;
 
     /// <inheritdoc/>
     public override INormalizationKernels Normalization => throw new NotImplementedException();

@@ -9,6 +9,8 @@ namespace Saturn.Kernels.Cpu;
 /// </summary>
 internal sealed unsafe class CpuMemory : IDeviceMemory, IDisposable
 {
+    // Kernels may load whole vectors that begin inside a buffer, so every block has a vector's worth of readable bytes behind it.
+    private const long VectorSlack = 64;
     private const long SmallGranularity = 64;
     private const long LargeGranularity = 4096;
     private const long LargeThreshold = 64 * 1024;
@@ -44,8 +46,9 @@ internal sealed unsafe class CpuMemory : IDeviceMemory, IDisposable
     public DeviceBuffer Allocate(long byteLength)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(byteLength, 1);
-        long granularity = byteLength < LargeThreshold ? SmallGranularity : LargeGranularity;
-        long capacity = (byteLength + granularity - 1) / granularity * granularity;
+        long padded = byteLength + VectorSlack;
+        long granularity = padded < LargeThreshold ? SmallGranularity : LargeGranularity;
+        long capacity = (padded + granularity - 1) / granularity * granularity;
         lock (gate)
         {
             int index = FirstAtLeast(capacity);

@@ -1,0 +1,418 @@
+using Saturn.Kernels.Families;
+
+namespace Saturn.Kernels.Cpu;
+
+/// <summary>
+/// Convolutions on the host's vector units: plans the tasks of <see cref="CpuTapConvolution"/> and <see cref="CpuFilterGradient"/>, packs weights, and
+/// combines partial results in a fixed order.
+/// </summary>
+internal sealed unsafe class CpuConvolution(WorkerTeam team, CpuMemory memory) : IConvolutionKernels
+{
+    /// <summary>Tasks are made so that there are at least this many where the shape allows; a number of the shape's, not of the machine's.</summary>
+    private const int WantedTasks = 8;
+
+    private const int PaddedBytesPerTask = 512 * 1024;
+    private const int PartialBytes = 4 * 1024 * 1024;
+    private const int MaximumTaps = 1024;
+
+    /// <inheritdoc/>
+    public void Forward(in ConvolutionShape shape, DeviceBuffer input, DeviceBuffer weight, DeviceBuffer bias, DeviceBuffer output, DeviceBuffer moments)
+    {
+        TapRun* runs = stackalloc TapRun[Math.Min(MaximumTaps, shape.KernelHeight * shape.KernelWidth)];
+        int* taps = stackalloc int[shape.KernelHeight * shape.KernelWidth];
+        TapClass all = default;
+        CpuTapConvolution job = Source(shape);
+        int stride = job.PixelStride;
+        int width = job.Direct ? shape.InputWidth : job.PaddedWidth;
+        for (int r = 0; r < shape.KernelHeight; r++)
+        {
+            for (int s = 0; s < shape.KernelWidth; s++)
+            {
+                taps[r * shape.KernelWidth + s] = r * shape.KernelWidth + s;
+                AddTap(runs, ref all, (r * shape.DilationHeight * width + s * shape.DilationWidth) * stride, job.SourceChannels);
+            }
+        }
+
+        all.Rows = shape.OutputHeight;
+        all.Columns = shape.OutputWidth;
+        job.Classes = &all;
+        job.ClassCount = 1;
+        job.Runs = runs;
+        job.OutputHeight = shape.OutputHeight;
+        job.OutputWidth = shape.OutputWidth;
+        job.OutputPitch = Shape.PitchOf(shape.OutputChannels);
+        job.OutputChannels = shape.GroupOutputChannels;
+        job.OutputRowStep = 1;
+        job.OutputColumnStep = 1;
+        job.Source = (float*)input.Address;
+        job.Output = (float*)output.Address;
+        job.Bias = (float*)bias.Address;
+        job.MomentsPitch = job.OutputPitch;
+        PlanTasks(ref job, shape.Batch);
+
+        int tasks = (shape.Batch + job.ImagesPerTask - 1) / job.ImagesPerTask;
+        DeviceBuffer partials = moments.IsNone ? default : memory.Allocate(tasks * 2L * job.MomentsPitch * sizeof(double));
+        job.Moments = (double*)partials.Address;
+        long packedFloats = (shape.GroupOutputChannels + 15) / 16 * 16L * all.Depth;
+        DeviceBuffer packed = memory.Allocate(packedFloats * sizeof(float));
+        job.Weights = (float*)packed.Address;
+        for (int g = 0; g < shape.Groups; g++)
+        {
+            PackWeights pack = new()
+            {
+                Weights = (float*)weight.Address + (long)g * shape.GroupOutputChannels * shape.KernelHeight * shape.KernelWidth * Shape.PitchOf(shape.GroupInputChannels),
+                Packed = job.Weights,
+                Taps = taps,
+                TapCount = shape.KernelHeight * shape.KernelWidth,
+                AllTaps = shape.KernelHeight * shape.KernelWidth,
+                Pitch = Shape.PitchOf(shape.GroupInputChannels),
+                Outputs = shape.GroupOutputChannels,
+                Inputs = shape.GroupInputChannels,
+            };
+            RunGroup(ref job, pack, g, shape.Groups, shape.GroupInputChannels, shape.GroupOutputChannels, tasks);
+        }
+
+        memory.Free(packed);
+        if (!moments.IsNone)
+        {
+            MergeMoments(job, shape, tasks, (double*)moments.Address);
+            memory.Free(partials);
+        }
+    }
+
+    /// <inheritdoc/>
+    public void DataGradient(in ConvolutionShape shape, DeviceBuffer outputGradient, DeviceBuffer weight, DeviceBuffer inputGradient, GradientMode mode)
+    {
+        int kernelTaps = shape.KernelHeight * shape.KernelWidth;
+        int classCount = shape.StrideHeight * shape.StrideWidth;
+        TapClass* classes = stackalloc TapClass[classCount];
+        TapRun* runs = stackalloc TapRun[Math.Min(MaximumTaps, kernelTaps)];
+        int* taps = stackalloc int[kernelTaps];
+
+        // Input pixel h = stride·j + phase reads output row j + (phase + padding − r·dilation)/stride for the filter rows r that leave no remainder.
+        int outputHeight = shape.OutputHeight;
+        int outputWidth = shape.OutputWidth;
+        Reach(shape.InputHeight, outputHeight, shape.KernelHeight, shape.StrideHeight, shape.PaddingHeight, shape.DilationHeight, out int top, out int paddedHeight);
+        Reach(shape.InputWidth, outputWidth, shape.KernelWidth, shape.StrideWidth, shape.PaddingWidth, shape.DilationWidth, out int left, out int paddedWidth);
+        CpuTapConvolution job = new()
+        {
+            SourceHeight = outputHeight,
+            SourceWidth = outputWidth,
+            SourcePitch = Shape.PitchOf(shape.OutputChannels),
+            SourceChannels = shape.GroupOutputChannels,
+            MarginTop = top,
+            MarginLeft = left,
+            PaddedHeight = paddedHeight,
+            PaddedWidth = paddedWidth,
+            Direct = top == 0 && left == 0 && paddedHeight <= outputHeight && paddedWidth <= outputWidth,
+            SourceRowStep = 1,
+            SourceColumnStep = 1,
+            OutputHeight = shape.InputHeight,
+            OutputWidth = shape.InputWidth,
+            OutputPitch = Shape.PitchOf(shape.InputChannels),
+            OutputChannels = shape.GroupInputChannels,
+            OutputRowStep = shape.StrideHeight,
+            OutputColumnStep = shape.StrideWidth,
+            Accumulate = mode == GradientMode.Accumulate,
+            Source = (float*)outputGradient.Address,
+            Output = (float*)inputGradient.Address,
+            Classes = classes,
+            ClassCount = classCount,
+            Runs = runs,
+        };
+        int stride = job.PixelStride;
+        int width = job.Direct ? outputWidth : paddedWidth;
+        int runStart = 0;
+        int tapStart = 0;
+        long weightOffset = 0;
+        for (int phaseRow = 0; phaseRow < shape.StrideHeight; phaseRow++)
+        {
+            for (int phaseColumn = 0; phaseColumn < shape.StrideWidth; phaseColumn++)
+            {
+                TapClass one = new()
+                {
+                    RunStart = runStart,
+                    FirstOutputRow = phaseRow,
+                    FirstOutputColumn = phaseColumn,
+                    Rows = (shape.InputHeight - phaseRow + shape.StrideHeight - 1) / shape.StrideHeight,
+                    Columns = (shape.InputWidth - phaseColumn + shape.StrideWidth - 1) / shape.StrideWidth,
+                    WeightOffset = weightOffset,
+                };
+
+                // Descending filter indices are ascending source offsets, so that neighbouring taps join into one run.
+                for (int r = shape.KernelHeight - 1; r >= 0; r--)
+                {
+                    int row = phaseRow + shape.PaddingHeight - r * shape.DilationHeight;
+                    if (row % shape.StrideHeight != 0)
+                    {
+                        continue;
+                    }
+
+                    for (int s = shape.KernelWidth - 1; s >= 0; s--)
+                    {
+                        int column = phaseColumn + shape.PaddingWidth - s * shape.DilationWidth;
+                        if (column % shape.StrideWidth != 0)
+                        {
+                            continue;
+                        }
+
+                        taps[tapStart++] = r * shape.KernelWidth + s;
+                        int offset = ((row / shape.StrideHeight + top) * width + column / shape.StrideWidth + left) * stride;
+                        AddTap(runs + runStart, ref one, offset, job.SourceChannels);
+                    }
+                }
+
+                runStart += one.RunCount;
+                weightOffset += (shape.GroupInputChannels + 15) / 16 * 16L * one.Depth;
+                classes[phaseRow * shape.StrideWidth + phaseColumn] = one;
+            }
+        }
+
+        PlanTasks(ref job, shape.Batch);
+        int tasks = (shape.Batch + job.ImagesPerTask - 1) / job.ImagesPerTask;
+        DeviceBuffer packed = memory.Allocate(Math.Max(weightOffset, 16) * sizeof(float));
+        job.Weights = (float*)packed.Address;
+        int pitch = Shape.PitchOf(shape.GroupInputChannels);
+        for (int g = 0; g < shape.Groups; g++)
+        {
+            float* groupWeights = (float*)weight.Address + (long)g * shape.GroupOutputChannels * kernelTaps * pitch;
+            int firstTap = 0;
+            for (int c = 0; c < classCount; c++)
+            {
+                int count = classes[c].Depth / job.SourceChannels;
+                PackTransposedWeights pack = new()
+                {
+                    Weights = groupWeights,
+                    Packed = job.Weights + classes[c].WeightOffset,
+                    Taps = taps + firstTap,
+                    TapCount = count,
+                    AllTaps = kernelTaps,
+                    Pitch = pitch,
+                    Outputs = shape.GroupOutputChannels,
+                    Inputs = shape.GroupInputChannels,
+                };
+                team.Run(ref pack, count * shape.GroupOutputChannels == 0 ? 0 : (shape.GroupInputChannels + 15) / 16);
+                firstTap += count;
+            }
+
+            RunGroup(ref job, g, shape.Groups, shape.GroupOutputChannels, shape.GroupInputChannels, tasks);
+        }
+
+        memory.Free(packed);
+    }
+
+    /// <inheritdoc/>
+    public void FilterGradient(
+        in ConvolutionShape shape, DeviceBuffer input, DeviceBuffer outputGradient, DeviceBuffer weightGradient, DeviceBuffer biasGradient, GradientMode mode)
+    {
+        int gradientPitch = Shape.PitchOf(shape.OutputChannels);
+        if (!biasGradient.IsNone)
+        {
+            BiasGradient bias = new()
+            {
+                Gradient = (float*)outputGradient.Address,
+                Rows = (long)shape.Batch * shape.OutputHeight * shape.OutputWidth,
+                Pitch = gradientPitch,
+                Bias = (float*)biasGradient.Address,
+                Accumulate = mode == GradientMode.Accumulate,
+            };
+            team.Run(ref bias, gradientPitch / 8);
+        }
+
+        if (shape.Groups > 1 && shape.GroupOutputChannels % 8 != 0)
+        {
+            GroupedFilterGradient grouped = new()
+            {
+                Shape = shape,
+                Input = (float*)input.Address,
+                Gradient = (float*)outputGradient.Address,
+                Weights = (float*)weightGradient.Address,
+                Accumulate = mode == GradientMode.Accumulate,
+            };
+            team.Run(ref grouped, shape.OutputChannels);
+            return;
+        }
+
+        bool joined = shape.DilationWidth == 1;
+        CpuFilterGradient job = new()
+        {
+            Padding = Source(shape),
+            Gradient = (float*)outputGradient.Address,
+            GradientHeight = shape.OutputHeight,
+            GradientWidth = shape.OutputWidth,
+            GradientPitch = gradientPitch,
+            OutputChannels = shape.GroupOutputChannels,
+            KernelHeight = shape.KernelHeight,
+            RowOffset = shape.DilationHeight,
+        };
+        bool unitKernel = shape.KernelHeight == 1 && shape.KernelWidth == 1;
+        job.Padding.Source = (float*)input.Address;
+        job.Padding.Batch = shape.Batch;
+        int stride = job.Padding.PixelStride;
+
+        // In a directly read source with padding channels, neighbouring taps are not contiguous unless the pitch is the channel count.
+        joined &= stride == job.Padding.SourceChannels || shape.KernelWidth == 1;
+        job.RowLength = joined ? shape.KernelWidth * shape.GroupInputChannels : shape.GroupInputChannels;
+        job.DilatedTaps = joined ? 1 : shape.KernelWidth;
+        job.TapOffset = shape.DilationWidth * stride;
+        job.PartialRow = shape.KernelHeight * shape.KernelWidth * shape.GroupInputChannels;
+        job.Flat = unitKernel && job.Padding.Direct && shape.StrideHeight == 1 && shape.StrideWidth == 1;
+
+        int blocks = (shape.GroupOutputChannels + 7) / 8;
+        long partialBytes = blocks * 8L * job.PartialRow * sizeof(float);
+        int pixels = shape.OutputHeight * shape.OutputWidth;
+        job.ImageChunks = (int)Math.Clamp(Math.Min(PartialBytes / partialBytes, shape.Batch * (long)pixels / 64), 1, Math.Min(WantedTasks, shape.Batch));
+        job.ChannelChunks = Math.Clamp((WantedTasks + job.ImageChunks - 1) / job.ImageChunks, 1, blocks);
+        long paddedImage = job.Padding.Direct ? 0 : (long)job.Padding.PaddedHeight * job.Padding.PaddedWidth * job.Padding.SourceChannels * sizeof(float);
+        long slabPixels = partialBytes > 1024 * 1024 ? 512 : 128;
+        job.ImagesPerSlab = (int)Math.Clamp(slabPixels / pixels, 1, shape.Batch);
+        job.Padding.PaddedFloats = paddedImage / sizeof(float) * job.ImagesPerSlab + 64;
+        job.Padding.ScratchBytes = (job.Padding.PaddedFloats * sizeof(float) + 63) / 64 * 64;
+        DeviceBuffer scratch = memory.Allocate(job.Padding.ScratchBytes * team.Count);
+        DeviceBuffer partials = memory.Allocate(partialBytes * job.ImageChunks);
+        job.Padding.Scratch = (byte*)scratch.Address;
+        job.Partials = (float*)partials.Address;
+
+        // The slack behind each padded buffer is loaded with the last vector; its products are not stored, but it must not be a signalling pattern that slows the multiplies.
+        System.Runtime.InteropServices.NativeMemory.Clear((void*)scratch.Address, (nuint)scratch.ByteLength);
+        for (int g = 0; g < shape.Groups; g++)
+        {
+            job.Padding.SourceChannelOffset = g * shape.GroupInputChannels;
+            job.GradientChannelOffset = g * shape.GroupOutputChannels;
+            team.Run(ref job, job.ImageChunks * job.ChannelChunks);
+            CombinePartials combine = new()
+            {
+                Partials = job.Partials,
+                Chunks = job.ImageChunks,
+                ChunkFloats = partialBytes / sizeof(float),
+                Row = job.PartialRow,
+                Taps = shape.KernelHeight * shape.KernelWidth,
+                Channels = shape.GroupInputChannels,
+                Pitch = Shape.PitchOf(shape.GroupInputChannels),
+                Weights = (float*)weightGradient.Address,
+                FirstOutput = g * shape.GroupOutputChannels,
+                Accumulate = mode == GradientMode.Accumulate,
+            };
+            team.Run(ref combine, shape.GroupOutputChannels);
+        }
+
+        memory.Free(partials);
+        memory.Free(scratch);
+    }
+
+    /// <summary>The source side of a forward pass: the padded geometry, or none where the images can be read as they are.</summary>
+    private static CpuTapConvolution Source(in ConvolutionShape shape)
+    {
+        bool contiguous = shape.KernelWidth == 1 || Shape.PitchOf(shape.InputChannels) == shape.GroupInputChannels;
+        return new CpuTapConvolution
+        {
+            SourceHeight = shape.InputHeight,
+            SourceWidth = shape.InputWidth,
+            SourcePitch = Shape.PitchOf(shape.InputChannels),
+            SourceChannels = shape.GroupInputChannels,
+            Direct = shape.PaddingHeight == 0 && shape.PaddingWidth == 0 && contiguous,
+            MarginTop = shape.PaddingHeight,
+            MarginLeft = shape.PaddingWidth,
+            PaddedHeight = shape.InputHeight + 2 * shape.PaddingHeight,
+            PaddedWidth = shape.InputWidth + 2 * shape.PaddingWidth,
+            SourceRowStep = shape.StrideHeight,
+            SourceColumnStep = shape.StrideWidth,
+        };
+    }
+
+    /// <summary>Margin before the first output row that some input row reads, and the extent that all reads stay in.</summary>
+    private static void Reach(int input, int output, int kernel, int stride, int padding, int dilation, out int before, out int extent)
+    {
+        int lowest = 0;
+        int highest = output - 1;
+        for (int phase = 0; phase < Math.Min(stride, input); phase++)
+        {
+            int count = (input - phase + stride - 1) / stride;
+            for (int r = 0; r < kernel; r++)
+            {
+                int position = phase + padding - r * dilation;
+                if (position % stride == 0)
+                {
+                    lowest = Math.Min(lowest, position / stride);
+                    highest = Math.Max(highest, position / stride + count - 1);
+                }
+            }
+        }
+
+        before = -lowest;
+        extent = before + highest + 1;
+    }
+
+    private static void AddTap(TapRun* runs, ref TapClass taps, int offset, int length)
+    {
+        if (taps.RunCount > 0 && runs[taps.RunCount - 1].Offset + runs[taps.RunCount - 1].Length == offset)
+        {
+            runs[taps.RunCount - 1].Length += length;
+        }
+        else
+        {
+            runs[taps.RunCount++] = new TapRun { Offset = offset, Length = length };
+        }
+
+        taps.Depth += length;
+    }
+
+    private static void PlanTasks(ref CpuTapConvolution job, int batch)
+    {
+        int pixels = job.OutputHeight * job.OutputWidth;
+        long paddedImage = job.Direct ? 0 : (long)job.PaddedHeight * job.PaddedWidth * job.SourceChannels * sizeof(float);
+        long fitting = paddedImage == 0 ? int.MaxValue : Math.Max(1, PaddedBytesPerTask / paddedImage);
+        long wanted = Math.Max(1, 128 / pixels);
+        job.Batch = batch;
+        job.ImagesPerTask = (int)Math.Min(Math.Min(fitting, wanted), batch);
+        int tasks = (batch + job.ImagesPerTask - 1) / job.ImagesPerTask;
+        int pairs = Math.Max(1, (job.OutputChannels + 15) / 16 / 2);
+        job.ChannelParts = Math.Clamp(WantedTasks / tasks, 1, pairs);
+        job.PaddedFloats = paddedImage / sizeof(float) * job.ImagesPerTask + 64;
+        long offsets = 2L * (job.ImagesPerTask * (long)pixels + 8) * sizeof(int);
+        job.ScratchBytes = (job.PaddedFloats * sizeof(float) + offsets + 127) / 64 * 64;
+    }
+
+    private void RunGroup(ref CpuTapConvolution job, PackWeights pack, int group, int groups, int sourceChannels, int outputChannels, int tasks)
+    {
+        team.Run(ref pack, (pack.Outputs + 15) / 16);
+        RunGroup(ref job, group, groups, sourceChannels, outputChannels, tasks);
+    }
+
+    private void RunGroup(ref CpuTapConvolution job, int group, int groups, int sourceChannels, int outputChannels, int tasks)
+    {
+        DeviceBuffer scratch = memory.Allocate(job.ScratchBytes * team.Count);
+        job.Scratch = (byte*)scratch.Address;
+        job.SourceChannelOffset = group * sourceChannels;
+        job.OutputChannelOffset = group * outputChannels;
+        job.LastGroup = group == groups - 1;
+        team.Run(ref job, tasks * job.ChannelParts);
+        memory.Free(scratch);
+    }
+
+    private static void MergeMoments(in CpuTapConvolution job, in ConvolutionShape shape, int tasks, double* moments)
+    {
+        int pitch = job.MomentsPitch;
+        double pixels = (double)shape.OutputHeight * shape.OutputWidth;
+        for (int c = 0; c < pitch; c++)
+        {
+            double count = 0, mean = 0, squares = 0;
+            if (c < shape.OutputChannels)
+            {
+                for (int t = 0; t < tasks; t++)
+                {
+                    // Chan, Golub and LeVeque (1979): two sets' moments give those of their union.
+                    double n = Math.Min(job.ImagesPerTask, shape.Batch - t * job.ImagesPerTask) * pixels;
+                    double delta = job.Moments[(long)t * 2 * pitch + c] - mean;
+                    double total = count + n;
+                    mean += delta * n / total;
+                    squares += job.Moments[(long)t * 2 * pitch + pitch + c] + delta * delta * count * n / total;
+                    count = total;
+                }
+            }
+
+            moments[c] = mean;
+            moments[pitch + c] = squares;
+        }
+    }
+}
