@@ -46,7 +46,8 @@ public sealed class BenchTable
     {
         if (cells.Length != columns.Length)
         {
-            throw new ArgumentException($"The table '{Title}' has {columns.Length} columns, but the row has {cells.Length} cells: {string.Join(" | ", cells)}.", nameof(cells));
+            throw new ArgumentException(
+                $"The table '{Title}' has {columns.Length} columns, but the row has {cells.Length} cells: {string.Join(" | ", cells)}.", nameof(cells));
         }
 
         rows.Add(cells);

@@ -59,11 +59,10 @@ public static class ConvolutionBench
         }
 
         table.Note(
-            $"Peer: {options.Peer?.Name ?? "none"}; {options.Threads} threads; {options.Repetition.Rounds} interleaved rounds of {options.Repetition.Repetitions} timed "
-            + $"repetitions after {options.Repetition.Warmup} untimed. ms: median. GFLOP/s: two for each multiply-add of the logical channels, padding taps included. "
-            + $"Of limit: against the float32 multiply-add limit measured in the same rounds (at best {BenchTable.Number(highest)} GFLOP/s). In lanes: the same, the "
-            + $"channels that a vector runs over (output channels forwards, input channels in the gradients) counted up to whole vectors of {Lanes}. Peer/Saturn: above 1 "
-            + "where Saturn is faster; median of the rounds' quotients.");
+            $"Peer: {options.Peer?.Name ?? "none"}; {options.Threads} threads; {options.Repetition}. ms: median. GFLOP/s: two for each multiply-add of the "
+            + "logical channels, padding taps included. Of limit: against the float32 multiply-add limit measured in the same rounds (at best "
+            + $"{BenchTable.Number(highest)} GFLOP/s). In lanes: the same, the channels that a vector runs over (output channels forwards, input channels "
+            + $"in the gradients) counted up to whole vectors of {Lanes}. Peer/Saturn: above 1 where Saturn is faster; median of the rounds' quotients.");
         return table;
     }
 
@@ -106,8 +105,8 @@ public static class ConvolutionBench
         double padded = (double)((vectorChannels + Lanes - 1) / Lanes * Lanes) / vectorChannels;
         Timings? theirs = timings.Count > 2 ? timings[2] : null;
         table.Add(
-            layer.Name, $"{shape.Batch}", $"{shape.InputHeight}×{shape.InputWidth}", Describe(pass), BenchTable.Number(own.Median), BenchTable.Spread(own),
-            BenchTable.Number(gigaflops), BenchTable.Percent(gigaflops / limit), BenchTable.Percent(gigaflops * padded / limit),
+            layer.Name, $"{shape.Batch}", $"{shape.InputHeight}×{shape.InputWidth}", Describe(pass),
+            BenchTable.Number(own.Median), BenchTable.Spread(own), BenchTable.Number(gigaflops), BenchTable.Percent(gigaflops / limit), BenchTable.Percent(gigaflops * padded / limit),
             theirs is null ? "–" : BenchTable.Number(theirs.Milliseconds.Median), theirs is null ? "–" : BenchTable.Spread(theirs.Milliseconds),
             theirs is null ? "–" : BenchTable.Ratio(theirs.RatioTo(timings[0])));
         return limit;

@@ -37,6 +37,9 @@ public sealed record Timings(string Name, IReadOnlyList<IReadOnlyList<double>> R
 /// <param name="Repetitions">Timed repetitions of each contender's round; at least 1.</param>
 public readonly record struct Repetition(int Rounds = 7, int Warmup = 1, int Repetitions = 3)
 {
+    /// <summary>The counts in words, for the notes below a table.</summary>
+    public override string ToString() => $"{Rounds} interleaved rounds of {Repetitions} timed repetitions after {Warmup} untimed";
+
     /// <summary>Throws unless the counts can be measured with.</summary>
     /// <exception cref="ArgumentOutOfRangeException">A count is too small.</exception>
     public void Check()

@@ -39,10 +39,10 @@ public static class MemoryBoundBench
         }
 
         table.Note(
-            $"Peer: {options.Peer?.Name ?? "none"}; {options.Threads} threads; {options.Repetition.Rounds} interleaved rounds of {options.Repetition.Repetitions} timed "
-            + $"repetitions after {options.Repetition.Warmup} untimed. ms: median. MiB and GB/s count each array as often as it must be read or written, pitch included, "
-            + "wherever it comes from (arrays below the last cache's size run faster than memory). Forward: moments of the batch, statistics, normalise and ReLU; "
-            + "moments and apply are its parts. Peer/Saturn: above 1 where Saturn is faster; median of the rounds' quotients.");
+            $"Peer: {options.Peer?.Name ?? "none"}; {options.Threads} threads; {options.Repetition}. ms: median. MiB and GB/s count each array as often as it "
+            + "must be read or written, pitch included, wherever it comes from (arrays below the last cache's size run faster than memory). Forward: moments of "
+            + "the batch, statistics, normalise and ReLU; moments and apply are its parts. Peer/Saturn: above 1 where Saturn is faster; median of the rounds' "
+            + "quotients.");
         return table;
     }
 
@@ -53,8 +53,10 @@ public static class MemoryBoundBench
         Shape statistics = new(4, channels);
         BatchNormShape shape = new(image.Rows, channels, 1e-5f, 0.1f);
         NormalizationEpilogue relu = new(Activation.Relu);
-        DeviceBuffer input = arrays.Uniform(image), output = arrays.Uniform(image), outputGradient = arrays.Uniform(image), inputGradient = arrays.Uniform(image);
-        DeviceBuffer gamma = arrays.Uniform(vector), beta = arrays.Uniform(vector), gammaGradient = arrays.Uniform(vector), betaGradient = arrays.Uniform(vector);
+        DeviceBuffer input = arrays.Uniform(image), output = arrays.Uniform(image);
+        DeviceBuffer outputGradient = arrays.Uniform(image), inputGradient = arrays.Uniform(image);
+        DeviceBuffer gamma = arrays.Uniform(vector), beta = arrays.Uniform(vector);
+        DeviceBuffer gammaGradient = arrays.Uniform(vector), betaGradient = arrays.Uniform(vector);
         DeviceBuffer runningMean = arrays.Uniform(vector), runningVariance = arrays.Uniform(vector), saved = arrays.Uniform(statistics);
         DeviceBuffer moments = arrays.Bytes(2L * vector.Pitch * sizeof(double));
         INormalizationKernels kernels = device.Normalization;

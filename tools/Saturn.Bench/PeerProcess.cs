@@ -15,6 +15,7 @@ public sealed class PeerProcess : IDisposable
     private const string DefaultInterpreter = "/usr/bin/python3";
     private readonly Process process;
     private readonly Queue<string> errorLines = new();
+    private readonly ManualResetEventSlim errorsEnded = new();
     private readonly TimeSpan patience;
 
     private PeerProcess(Process process, TimeSpan patience)
@@ -71,8 +72,8 @@ public sealed class PeerProcess : IDisposable
         {
             peer.Dispose();
             throw new PeerException(
-                $"'{interpreter}' does not run PyTorch: {exception.Message} Run tools/install-peers.sh, or name an interpreter that has torch in {InterpreterVariable}.",
-                exception);
+                $"'{interpreter}' does not run PyTorch: {exception.Message} Run tools/install-peers.sh, or name an interpreter that has torch in "
+                + $"{InterpreterVariable}.", exception);
         }
     }
 
@@ -131,7 +132,7 @@ public sealed class PeerProcess : IDisposable
 
         if (answer is null)
         {
-            process.WaitForExit(TimeSpan.FromSeconds(2));
+            errorsEnded.Wait(TimeSpan.FromSeconds(2));
             throw new PeerException($"The peer ended without an answer to '{request}'. Its last words: {LastWords()}");
         }
 
@@ -140,14 +141,16 @@ public sealed class PeerProcess : IDisposable
 
     private void Remember(string? line)
     {
+        if (line is null)
+        {
+            errorsEnded.Set();
+            return;
+        }
+
         lock (errorLines)
         {
-            if (line is not null)
-            {
-                errorLines.Enqueue(line);
-            }
-
-            while (errorLines.Count > 10)
+            errorLines.Enqueue(line);
+            if (errorLines.Count > 10)
             {
                 errorLines.Dequeue();
             }

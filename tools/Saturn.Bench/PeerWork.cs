@@ -30,7 +30,8 @@ public sealed class PeerWork
     /// <param name="step">Batch and channel counts.</param>
     /// <param name="threads">Threads to compute with.</param>
     public static PeerWork TrainStep(StepCase step, int threads) => new(
-        new("work", "train_step"), new("batch", step.Batch), new("channels", Array(step.Channels)), new("inner", Array(step.InnerChannels)), new("threads", threads));
+        new("work", "train_step"), new("batch", step.Batch), new("channels", Array(step.Channels)), new("inner", Array(step.InnerChannels)),
+        new("threads", threads));
 
     /// <summary>One pass of a convolution without bias, with equal strides and paddings in both directions, one group and no dilation.</summary>
     /// <exception cref="ArgumentException">The peer cannot be asked for this shape.</exception>

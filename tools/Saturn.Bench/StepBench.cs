@@ -106,10 +106,10 @@ public static class StepBench
 
         string idle = peer is null ? "" : $" (the peer's process before any work: {BenchTable.Mebibytes(peer.IdleResidentBytes)})";
         table.Note(
-            $"Peer: {peer?.Name ?? "none"}, channels last; {options.Threads} threads; {options.Repetition.Rounds} interleaved rounds of "
-            + $"{options.Repetition.Repetitions} timed steps after {options.Repetition.Warmup} untimed. ms: median of a whole step (forward, cross entropy, backward, SGD "
-            + "with momentum 0.9 and weight decay 5e-4) on a fixed batch of 32×32 images. Gain: how many times as fast as the first row. Peak: largest resident memory of a "
-            + $"process that does only this{idle}. Peer/Saturn: above 1 where Saturn is faster; median of the rounds' quotients.");
+            $"Peer: {peer?.Name ?? "none"}, channels last; {options.Threads} threads; {options.Repetition}. ms: median of a whole step (forward, cross "
+            + "entropy, backward, SGD with momentum 0.9 and weight decay 5e-4) on a fixed batch of 32×32 images. Gain: how many times as fast as the first row. "
+            + $"Peak: largest resident memory of a process that does only this{idle}. Peer/Saturn: above 1 where Saturn is faster; median of the rounds' "
+            + "quotients.");
         return table;
     }
 }
