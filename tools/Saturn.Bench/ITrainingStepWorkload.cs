@@ -1,0 +1,11 @@
+namespace Saturn.Bench;
+
+/// <summary>A network, its optimizer and a fixed batch, ready to be trained step by step.</summary>
+public interface ITrainingStepWorkload : IDisposable
+{
+    /// <summary>
+    /// One whole training step: forward pass in training mode, cross entropy, backward pass, SGD with momentum 0.9 and weight decay 5e-4. Returns when the
+    /// device has finished.
+    /// </summary>
+    void Step();
+}

@@ -1,0 +1,86 @@
+using System.Text.Json.Nodes;
+using Saturn.Kernels.Families;
+
+namespace Saturn.Bench;
+
+/// <summary>A direction of a layer's computation.</summary>
+public enum LayerPass
+{
+    /// <summary>From input to output.</summary>
+    Forward,
+
+    /// <summary>From the output's gradient to the input's.</summary>
+    DataGradient,
+
+    /// <summary>From the output's gradient to the filter's.</summary>
+    FilterGradient,
+}
+
+/// <summary>Work that a peer process can do, as the fields of its request; tools/peers/torch_cpu.py says what each means.</summary>
+public sealed class PeerWork
+{
+    private readonly KeyValuePair<string, JsonNode>[] fields;
+
+    private PeerWork(params KeyValuePair<string, JsonNode>[] fields)
+    {
+        this.fields = fields;
+    }
+
+    /// <summary>One training step of ResNet-18 for small images with SGD, momentum and weight decay.</summary>
+    /// <param name="step">Batch and channel counts.</param>
+    /// <param name="threads">Threads to compute with.</param>
+    public static PeerWork TrainStep(StepCase step, int threads) => new(
+        new("work", "train_step"), new("batch", step.Batch), new("channels", Array(step.Channels)), new("inner", Array(step.InnerChannels)),
+        new("threads", threads));
+
+    /// <summary>One pass of a convolution without bias, with equal strides and paddings in both directions, one group and no dilation.</summary>
+    /// <exception cref="ArgumentException">The peer cannot be asked for this shape.</exception>
+    public static PeerWork Convolution(LayerPass pass, in ConvolutionShape shape, int threads)
+    {
+        if (shape.KernelHeight != shape.KernelWidth || shape.StrideHeight != shape.StrideWidth || shape.PaddingHeight != shape.PaddingWidth
+            || shape.DilationHeight != 1 || shape.DilationWidth != 1 || shape.Groups != 1)
+        {
+            throw new ArgumentException($"The peer runs square, undilated convolutions of one group, but the shape is {shape}.", nameof(shape));
+        }
+
+        string name = pass switch
+        {
+            LayerPass.Forward => "forward",
+            LayerPass.DataGradient => "data_gradient",
+            LayerPass.FilterGradient => "filter_gradient",
+            _ => throw new ArgumentOutOfRangeException(nameof(pass), pass, "Not a pass."),
+        };
+        return new PeerWork(
+            new("work", "convolution"), new("pass", name), new("batch", shape.Batch), new("height", shape.InputHeight), new("width", shape.InputWidth),
+            new("in", shape.InputChannels), new("out", shape.OutputChannels), new("kernel", shape.KernelHeight), new("stride", shape.StrideHeight),
+            new("padding", shape.PaddingHeight), new("threads", threads));
+    }
+
+    /// <summary>Batch normalization over [batch, height, width, channels] with ReLU, forwards from the input alone or backwards.</summary>
+    public static PeerWork BatchNorm(bool backward, int batch, int height, int width, int channels, int threads) => new(
+        new("work", "batch_norm"), new("pass", backward ? "backward" : "forward"), new("batch", batch), new("height", height), new("width", width),
+        new("in", channels), new("threads", threads));
+
+    /// <summary>An SGD update with momentum and weight decay of equally large tensors.</summary>
+    public static PeerWork Optimizer(int elements, int tensors, int threads) => new(
+        new("work", "optimizer"), new("elements", elements), new("tensors", tensors), new("threads", threads));
+
+    /// <summary>The request line, without a line break.</summary>
+    /// <param name="request">What is to be done with the work: <c>run</c> or <c>peak_memory</c>.</param>
+    /// <param name="warmup">Untimed repetitions.</param>
+    /// <param name="repetitions">Timed repetitions.</param>
+    public string ToRequest(string request, int warmup, int repetitions)
+    {
+        JsonObject line = new() { ["do"] = request };
+        foreach ((string name, JsonNode value) in fields)
+        {
+            line[name] = value.DeepClone();
+        }
+
+        line["warmup"] = warmup;
+        line["repetitions"] = repetitions;
+        return line.ToJsonString();
+    }
+
+    private static JsonArray Array(IEnumerable<int> values) => new([.. values.Select(value => (JsonNode)value)]);
+}
