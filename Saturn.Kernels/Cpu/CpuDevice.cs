@@ -12,6 +12,17 @@ public sealed class CpuDevice : Device
     private readonly CpuMemory memory = new();
     private readonly WorkerTeam team;
     private readonly CpuConvolution convolution;
+    private readonly CpuElementwise elementwise;
+    private readonly CpuReduction reduction;
+    private readonly CpuMatrix matrix;
+    private readonly CpuNormalization normalization;
+    private readonly CpuActivation activation;
+    private readonly CpuPooling pooling;
+    private readonly CpuLoss loss;
+    private readonly CpuRandom random;
+    private readonly CpuCensus census;
+    private readonly CpuCompaction compaction;
+    private readonly CpuOptimizer optimizer;
     private bool disposed;
 
     /// <summary>Opens the host processor.</summary>
@@ -20,6 +31,17 @@ public sealed class CpuDevice : Device
     {
         team = new WorkerTeam(workers ?? Environment.ProcessorCount);
         convolution = new CpuConvolution(team, memory);
+        elementwise = new CpuElementwise(team);
+        reduction = new CpuReduction(team);
+        matrix = new CpuMatrix(team, memory);
+        normalization = new CpuNormalization(team, memory);
+        activation = new CpuActivation(team, memory);
+        pooling = new CpuPooling(team);
+        loss = new CpuLoss(team);
+        random = new CpuRandom(team);
+        census = new CpuCensus(team, memory);
+        compaction = new CpuCompaction(team);
+        optimizer = new CpuOptimizer(team, memory);
     }
 
     /// <inheritdoc/>
@@ -45,40 +67,40 @@ public sealed class CpuDevice : Device
     public override IDeviceMemory Memory => memory;
 
     /// <inheritdoc/>
-    public override IElementwiseKernels Elementwise => throw new NotImplementedException();
+    public override IElementwiseKernels Elementwise => elementwise;
 
     /// <inheritdoc/>
-    public override IReductionKernels Reduction => throw new NotImplementedException();
+    public override IReductionKernels Reduction => reduction;
 
     /// <inheritdoc/>
-    public override IMatrixKernels Matrix => throw new NotImplementedException();
+    public override IMatrixKernels Matrix => matrix;
 
     /// <inheritdoc/>
     public override IConvolutionKernels Convolution => convolution;
 
     /// <inheritdoc/>
-    public override INormalizationKernels Normalization => throw new NotImplementedException();
+    public override INormalizationKernels Normalization => normalization;
 
     /// <inheritdoc/>
-    public override IActivationKernels Activation => throw new NotImplementedException();
+    public override IActivationKernels Activation => activation;
 
     /// <inheritdoc/>
-    public override IPoolingKernels Pooling => throw new NotImplementedException();
+    public override IPoolingKernels Pooling => pooling;
 
     /// <inheritdoc/>
-    public override ILossKernels Loss => throw new NotImplementedException();
+    public override ILossKernels Loss => loss;
 
     /// <inheritdoc/>
-    public override IRandomKernels Random => throw new NotImplementedException();
+    public override IRandomKernels Random => random;
 
     /// <inheritdoc/>
-    public override ICensusKernels Census => throw new NotImplementedException();
+    public override ICensusKernels Census => census;
 
     /// <inheritdoc/>
-    public override ICompactionKernels Compaction => throw new NotImplementedException();
+    public override ICompactionKernels Compaction => compaction;
 
     /// <inheritdoc/>
-    public override IOptimizerKernels Optimizer => throw new NotImplementedException();
+    public override IOptimizerKernels Optimizer => optimizer;
 
     /// <inheritdoc/>
     public override unsafe void Upload(ReadOnlySpan<byte> source, DeviceBuffer destination)

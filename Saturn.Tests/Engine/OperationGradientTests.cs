@@ -89,7 +89,9 @@ public sealed class OperationGradientTests(string device) : EngineTest(device)
         var row = Rows[index];
         using TensorScope scope = new();
         Tensor[] inputs = Inputs(row.Shapes, row.Low, row.High);
-        GradientCheck.Require(GradientCheck.Compare(row.Function, inputs), Tolerance);
+        // Where an extremum decides, a short step keeps the decision; selections are exact in float32, so nothing is lost.
+        double step = row.Name.Contains("aximum") || row.Name.Contains("inimum") ? 1e-3 : 1e-2;
+        GradientCheck.Require(GradientCheck.Compare(row.Function, inputs, step), Tolerance);
     }
 
     [TestCaseSource(nameof(Cases))]

@@ -1,0 +1,172 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
+using Saturn.Kernels.Families;
+
+namespace Saturn.Kernels.Cpu;
+
+/// <summary>Matrix products on the host, on the tiles of the convolutions: rows of A are the pixels, and B is packed like the weights of a 1×1 filter.</summary>
+internal sealed unsafe class CpuMatrix(WorkerTeam team, CpuMemory memory) : IMatrixKernels
+{
+    private const int RowsPerTask = 64;
+
+    /// <inheritdoc/>
+    public void Multiply(in MatrixShape shape, DeviceBuffer left, DeviceBuffer right, DeviceBuffer output, float alpha = 1, float beta = 0)
+    {
+        long packedFloats = (shape.Columns + 15) / 16 * 16L * shape.Depth;
+        DeviceBuffer packed = memory.Allocate(packedFloats * sizeof(float));
+        DeviceBuffer rows = shape.TransposeLeft ? memory.Allocate((long)shape.Rows * shape.Depth * sizeof(float)) : default;
+        for (int batch = 0; batch < shape.Batch; batch++)
+        {
+            PackJob pack = new()
+            {
+                Shape = shape,
+                Left = (float*)left.Address + batch * shape.LeftBatchStride,
+                Right = (float*)right.Address + batch * shape.RightBatchStride,
+                Packed = (float*)packed.Address,
+                Rows = (float*)rows.Address,
+            };
+            int vectors = (shape.Columns + 15) / 16;
+            pack.Vectors = vectors;
+            team.Run(ref pack, vectors + (shape.TransposeLeft ? (shape.Rows + RowsPerTask - 1) / RowsPerTask : 0));
+            ProductJob product = new()
+            {
+                Shape = shape,
+                Left = shape.TransposeLeft ? pack.Rows : pack.Left,
+                LeftPitch = shape.TransposeLeft ? shape.Depth : shape.LeftPitch,
+                Packed = pack.Packed,
+                Output = (float*)output.Address + batch * shape.OutputBatchStride,
+                Alpha = alpha,
+                Beta = beta,
+            };
+            team.Run(ref product, (shape.Rows + RowsPerTask - 1) / RowsPerTask);
+        }
+
+        memory.Free(packed);
+        if (shape.TransposeLeft)
+        {
+            memory.Free(rows);
+        }
+    }
+
+    private struct PackJob : IParallelJob
+    {
+        public MatrixShape Shape;
+        public float* Left;
+        public float* Right;
+        public float* Packed;
+        public float* Rows;
+        public int Vectors;
+
+        public readonly void Run(int item, int worker)
+        {
+            if (item >= Vectors)
+            {
+                int first = (item - Vectors) * RowsPerTask;
+                int last = Math.Min(first + RowsPerTask, Shape.Rows);
+                for (int k = 0; k < Shape.Depth; k++)
+                {
+                    for (int m = first; m < last; m++)
+                    {
+                        Rows[(long)m * Shape.Depth + k] = Left[(long)k * Shape.LeftPitch + m];
+                    }
+                }
+
+                return;
+            }
+
+            PackWeights.Target(Shape.Columns, item, Shape.Depth, Packed, out float* target, out int step);
+            int lanes = Math.Min(16, Shape.Columns - item * 16);
+            for (int k = 0; k < Shape.Depth; k++)
+            {
+                for (int lane = 0; lane < 16; lane++)
+                {
+                    long column = item * 16 + lane;
+                    target[lane] = lane >= lanes ? 0 : Shape.TransposeRight ? Right[column * Shape.RightPitch + k] : Right[(long)k * Shape.RightPitch + column];
+                }
+
+                target += step;
+            }
+        }
+    }
+
+    private struct ProductJob : IParallelJob
+    {
+        public MatrixShape Shape;
+        public float* Left;
+        public int LeftPitch;
+        public float* Packed;
+        public float* Output;
+        public float Alpha;
+        public float Beta;
+
+        [SkipLocalsInit]
+        public readonly void Run(int item, int worker)
+        {
+            Vector512<float>* sums = stackalloc Vector512<float>[24];
+            int* offsets = stackalloc int[8];
+            TapRun run = new() { Offset = 0, Length = Shape.Depth };
+            int first = item * RowsPerTask;
+            int last = Math.Min(first + RowsPerTask, Shape.Rows);
+            int vectors = (Shape.Columns + 15) / 16;
+            int width;
+            for (int vector = 0; vector < vectors; vector += width)
+            {
+                width = vectors - vector == 3 ? 3 : Math.Min(2, vectors - vector);
+                float* block = Packed + (long)vector * 16 * Shape.Depth;
+                for (int row = first; row < last; row += 8)
+                {
+                    int count = Math.Min(8, last - row);
+                    for (int i = 0; i < 8; i++)
+                    {
+                        offsets[i] = Math.Min(i, count - 1) * LeftPitch;
+                    }
+
+                    for (int i = 0; i < 8 * width; i++)
+                    {
+                        sums[i] = Vector512<float>.Zero;
+                    }
+
+                    float* source = Left + (long)row * LeftPitch;
+                    switch (width)
+                    {
+                        case 1:
+                            CpuConvolutionTiles.Tile1(source, offsets, &run, 1, block, sums);
+                            break;
+                        case 2:
+                            CpuConvolutionTiles.Tile2(source, offsets, &run, 1, block, sums);
+                            break;
+                        default:
+                            CpuConvolutionTiles.Tile3(source, offsets, &run, 1, block, sums);
+                            break;
+                    }
+
+                    for (int i = 0; i < count; i++)
+                    {
+                        for (int v = 0; v < width; v++)
+                        {
+                            Store(sums[i * width + v], row + i, (vector + v) * 16);
+                        }
+                    }
+                }
+            }
+        }
+
+        private readonly void Store(Vector512<float> sum, int row, int column)
+        {
+            float* target = Output + (long)row * Shape.OutputPitch + column;
+            int valid = Math.Min(16, Shape.Columns - column);
+            int written = Math.Min(16, Math.Min(Shape.OutputPitch, Kernels.Shape.PitchOf(Shape.Columns)) - column);
+            if (Alpha != 1)
+            {
+                sum *= Alpha;
+            }
+
+            if (Beta != 0)
+            {
+                sum = Vector512.FusedMultiplyAdd(CpuTapConvolution.LoadLanes(target, valid), Vector512.Create(Beta), sum);
+            }
+
+            CpuTapConvolution.StoreLanes(sum, target, written);
+        }
+    }
+}

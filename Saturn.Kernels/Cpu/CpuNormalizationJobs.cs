@@ -1,0 +1,281 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
+using Saturn.Kernels.Families;
+
+namespace Saturn.Kernels.Cpu;
+
+/// <summary>Mean and Σ(x − mean)² of each channel in a chunk of rows, with the first row as the pivot.</summary>
+internal unsafe struct MomentsJob : IParallelJob
+{
+    public RowChunks Chunks;
+    public int Pitch;
+    public float* Input;
+    public double* Partials;
+
+    public void Run(int item, int worker)
+    {
+        int rows = Chunks.RowsOf(item);
+        float* first = Input + (long)Chunks.First(item) * Pitch;
+        double* mean = Partials + item * 2L * Pitch;
+        double* squares = mean + Pitch;
+        for (int c = 0; c < Pitch; c += 8)
+        {
+            Vector256<float> pivot = Vector256.Load(first + c);
+            Vector256<float> sum = default, square = default;
+            float* x = first + c;
+            for (int row = 0; row < rows; row++)
+            {
+                Vector256<float> d = Vector256.Load(x) - pivot;
+                sum += d;
+                square = Vector256.FusedMultiplyAdd(d, d, square);
+                x += Pitch;
+            }
+
+            for (int lane = 0; lane < 8; lane++)
+            {
+                double s = sum.GetElement(lane);
+                mean[c + lane] = pivot.GetElement(lane) + s / rows;
+                squares[c + lane] = Math.Max(0, square.GetElement(lane) - s * s / rows);
+            }
+        }
+    }
+}
+
+/// <summary>output = f(x·scale + shift + residual) over a chunk of rows, with the largest output of each channel.</summary>
+internal unsafe struct NormalizeJob : IParallelJob
+{
+    public RowChunks Chunks;
+    public int Pitch;
+    public int Channels;
+    public float* Input;
+    public float* Scale;
+    public float* Shift;
+    public float* Residual;
+    public int ResidualPitch;
+    public int* Map;
+    public ActivationKind Kind;
+    public float Slope;
+    public float* Output;
+    public float* Extrema;
+    public bool Magnitude;
+
+    [SkipLocalsInit]
+    public void Run(int item, int worker)
+    {
+        int first = Chunks.First(item);
+        int rows = Chunks.RowsOf(item);
+        float* extrema = Extrema == null ? null : Extrema + (long)item * Pitch;
+        if (extrema != null)
+        {
+            new Span<float>(extrema, Pitch).Fill(float.NegativeInfinity);
+        }
+
+        // A mapped shortcut is gathered row by row into a buffer of the output's layout.
+        float* gathered = stackalloc float[Map == null ? 1 : Pitch];
+        for (int row = first; row < first + rows; row++)
+        {
+            float* x = Input + (long)row * Pitch;
+            float* y = Output + (long)row * Pitch;
+            float* residual = Residual == null ? null : Residual + (long)row * ResidualPitch;
+            if (Map != null)
+            {
+                for (int c = 0; c < Pitch; c++)
+                {
+                    int source = c < Channels ? Map[c] : -1;
+                    gathered[c] = source < 0 ? 0 : residual[source];
+                }
+
+                residual = gathered;
+            }
+
+            switch (Kind)
+            {
+                case ActivationKind.Relu:
+                    Row(x, y, residual, extrema, true, 0);
+                    break;
+                case ActivationKind.LeakyRelu:
+                    Row(x, y, residual, extrema, true, Slope);
+                    break;
+                default:
+                    Row(x, y, residual, extrema, false, 0);
+                    break;
+            }
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private readonly void Row(float* x, float* y, float* residual, float* extrema, bool rectify, float slope)
+    {
+        int c = 0;
+        for (; c + 16 <= Pitch; c += 16)
+        {
+            Vector512<float> u = Vector512.FusedMultiplyAdd(Vector512.Load(x + c), Vector512.Load(Scale + c), Vector512.Load(Shift + c));
+            if (residual != null)
+            {
+                u += Vector512.Load(residual + c);
+            }
+
+            if (rectify)
+            {
+                // The second operand wins where one is not a number, so NaN passes through.
+                u = slope == 0 ? Vector512.MaxNative(Vector512<float>.Zero, u) : Vector512.ConditionalSelect(Vector512.LessThan(u, Vector512<float>.Zero), u * slope, u);
+            }
+
+            u.Store(y + c);
+            if (extrema != null)
+            {
+                Vector512<float> value = Magnitude ? Vector512.Abs(u) : u;
+                Vector512.MaxNative(Vector512.Load(extrema + c), value).Store(extrema + c);
+            }
+        }
+
+        if (c < Pitch)
+        {
+            Vector256<float> u = Vector256.FusedMultiplyAdd(Vector256.Load(x + c), Vector256.Load(Scale + c), Vector256.Load(Shift + c));
+            if (residual != null)
+            {
+                u += Vector256.Load(residual + c);
+            }
+
+            if (rectify)
+            {
+                u = slope == 0 ? Vector256.MaxNative(Vector256<float>.Zero, u) : Vector256.ConditionalSelect(Vector256.LessThan(u, Vector256<float>.Zero), u * slope, u);
+            }
+
+            u.Store(y + c);
+            if (extrema != null)
+            {
+                Vector256<float> value = Magnitude ? Vector256.Abs(u) : u;
+                Vector256.MaxNative(Vector256.Load(extrema + c), value).Store(extrema + c);
+            }
+        }
+    }
+}
+
+/// <summary>
+/// The two passes of the backward batch norm over a chunk of rows. First: Σ dz and Σ dz·(x − mean) by channel. Second: dx = a·dz + b·x + c, and the residual's
+/// gradient. dz is the output gradient times the activation's derivative, which follows from the sign of the pre-activation.
+/// </summary>
+internal unsafe struct NormalizeBackwardJob : IParallelJob
+{
+    public RowChunks Chunks;
+    public int Pitch;
+    public int Channels;
+    public float* Input;
+    public float* Mean;
+    public float* Scale;
+    public float* Shift;
+    public float* Output;
+    public float* Gradient;
+    public ActivationKind Kind;
+    public float Slope;
+    public float* Partials;
+    public float* Factors;
+    public bool Second;
+    public float* InputGradient;
+    public float* ResidualGradient;
+    public int ResidualPitch;
+    public int ResidualChannels;
+    public int* InverseMap;
+    public bool AccumulateResidual;
+
+    public void Run(int item, int worker)
+    {
+        if (Second)
+        {
+            Distribute(item);
+        }
+        else
+        {
+            Sum(item);
+        }
+    }
+
+    private readonly void Sum(int item)
+    {
+        int rows = Chunks.RowsOf(item);
+        long first = (long)Chunks.First(item) * Pitch;
+        float* sums = Partials + item * 2L * Pitch;
+        for (int c = 0; c < Pitch; c += 8)
+        {
+            Vector256<float> scale = Vector256.Load(Scale + c);
+            Vector256<float> shift = Vector256.Load(Shift + c);
+            Vector256<float> mean = Vector256.Load(Mean + c);
+            Vector256<float> sum = default, product = default;
+            long at = first + c;
+            for (int row = 0; row < rows; row++)
+            {
+                Vector256<float> x = Vector256.Load(Input + at);
+                Vector256<float> dz = Derivative(Vector256.Load(Gradient + at), x, scale, shift, at);
+                sum += dz;
+                product = Vector256.FusedMultiplyAdd(dz, x - mean, product);
+                at += Pitch;
+            }
+
+            sum.Store(sums + c);
+            product.Store(sums + Pitch + c);
+        }
+    }
+
+    [SkipLocalsInit]
+    private readonly void Distribute(int item)
+    {
+        int first = Chunks.First(item);
+        int rows = Chunks.RowsOf(item);
+        float* dzRow = stackalloc float[InverseMap == null ? 1 : Pitch];
+        for (int row = first; row < first + rows; row++)
+        {
+            long start = (long)row * Pitch;
+            for (int c = 0; c < Pitch; c += 8)
+            {
+                long at = start + c;
+                Vector256<float> x = Vector256.Load(Input + at);
+                Vector256<float> dz = Derivative(Vector256.Load(Gradient + at), x, Vector256.Load(Scale + c), Vector256.Load(Shift + c), at);
+                if (InputGradient != null)
+                {
+                    Vector256<float> dx = Vector256.FusedMultiplyAdd(
+                        dz, Vector256.Load(Factors + c), Vector256.FusedMultiplyAdd(x, Vector256.Load(Factors + Pitch + c), Vector256.Load(Factors + 2 * Pitch + c)));
+                    dx.Store(InputGradient + at);
+                }
+
+                if (ResidualGradient == null)
+                {
+                    continue;
+                }
+
+                if (InverseMap != null)
+                {
+                    dz.Store(dzRow + c);
+                    continue;
+                }
+
+                float* target = ResidualGradient + at;
+                (AccumulateResidual ? Vector256.Load(target) + dz : dz).Store(target);
+            }
+
+            if (ResidualGradient != null && InverseMap != null)
+            {
+                float* target = ResidualGradient + (long)row * ResidualPitch;
+                for (int s = 0; s < ResidualPitch; s++)
+                {
+                    int output = s < ResidualChannels ? InverseMap[s] : -1;
+                    float value = output < 0 ? 0 : dzRow[output];
+                    target[s] = AccumulateResidual ? target[s] + value : value;
+                }
+            }
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private readonly Vector256<float> Derivative(Vector256<float> gradient, Vector256<float> x, Vector256<float> scale, Vector256<float> shift, long at)
+    {
+        if (Kind == ActivationKind.Identity)
+        {
+            return gradient;
+        }
+
+        Vector256<float> sign = Output != null ? Vector256.Load(Output + at) : Vector256.FusedMultiplyAdd(x, scale, shift);
+        Vector256<float> positive = Vector256.GreaterThan(sign, Vector256<float>.Zero);
+        return Kind == ActivationKind.Relu ? gradient & positive : Vector256.ConditionalSelect(positive, gradient, gradient * Slope);
+    }
+}
