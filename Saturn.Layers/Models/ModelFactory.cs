@@ -1,0 +1,30 @@
+using Saturn.Kernels;
+
+namespace Saturn.Layers.Models;
+
+/// <summary>Builds models by name.</summary>
+public static class ModelFactory
+{
+    /// <summary>The names that <see cref="Create"/> understands.</summary>
+    public static IReadOnlyList<string> Names { get; } = ["mlp", "cnn", "resnet18", "resnet34", "resnet50", "vgg16"];
+
+    /// <summary>Builds a model.</summary>
+    /// <param name="recipe">What to build.</param>
+    /// <param name="device">Where.</param>
+    /// <param name="plan">Widths of a pruned network; null for the dense one.</param>
+    /// <exception cref="ArgumentException">The name is unknown; the message lists those that are known.</exception>
+    public static Model Create(ModelRecipe recipe, Device device, ChannelPlan? plan = null)
+    {
+        plan ??= new ChannelPlan();
+        return recipe.Name switch
+        {
+            "mlp" => new Mlp(device, recipe, plan),
+            "cnn" => new SmallConvNet(device, recipe, plan),
+            "resnet18" => new ResNet(device, recipe, plan, [2, 2, 2, 2], bottleneck: false),
+            "resnet34" => new ResNet(device, recipe, plan, [3, 4, 6, 3], bottleneck: false),
+            "resnet50" => new ResNet(device, recipe, plan, [3, 4, 6, 3], bottleneck: true),
+            "vgg16" => new Vgg(device, recipe, plan),
+            _ => throw new ArgumentException($"Unknown model '{recipe.Name}'; known: {string.Join(", ", Names)}."),
+        };
+    }
+}
