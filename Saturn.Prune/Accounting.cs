@@ -1,0 +1,99 @@
+using Saturn.Layers;
+
+namespace Saturn.Prune;
+
+/// <summary>
+/// Counts units, parameters and floating-point operations, dense and as they are. A multiply-add is two operations; convolutions and linear layers count; a training step is three forward passes.
+/// </summary>
+public sealed class Accounting
+{
+    /// <summary>Counts a network as the dense one.</summary>
+    public Accounting(Module model, ChannelGraph graph)
+        : this(DenseNetwork.Count(model, graph)) => Update(model, graph);
+
+    /// <summary>Takes the dense counts from a checkpoint.</summary>
+    public Accounting(DenseNetwork dense) => Dense = dense;
+
+    /// <summary>The dense network.</summary>
+    public DenseNetwork Dense { get; }
+
+    /// <summary>Units of the dense network.</summary>
+    public long TotalUnits => Dense.Groups.Sum(group => (long)group.Channels);
+
+    /// <summary>Units now.</summary>
+    public long LiveUnits { get; private set; }
+
+    /// <summary>Channels of each group now, in the order of <see cref="DenseNetwork.Groups"/>.</summary>
+    public IReadOnlyList<int> LiveChannels { get; private set; } = [];
+
+    /// <summary>Layers now; those of a dropped branch are missing.</summary>
+    public IReadOnlyList<LayerCost> Layers { get; private set; } = [];
+
+    /// <summary>Parameters of the dense network, running statistics not counted.</summary>
+    public long DenseParameters => Dense.Parameters;
+
+    /// <summary>Parameters now.</summary>
+    public long Parameters { get; private set; }
+
+    /// <summary>Forward operations an image now.</summary>
+    public long Flops => Layers.Sum(layer => layer.Flops);
+
+    /// <summary>1 − units now / units of the dense network.</summary>
+    public double NeuronSparsity => 1 - (double)LiveUnits / Math.Max(TotalUnits, 1);
+
+    /// <summary>1 − parameters now / parameters of the dense network, normalizations and biases included.</summary>
+    public double WeightSparsity => 1 - (double)Parameters / DenseParameters;
+
+    /// <summary>The same over the weights of convolutions and linear layers alone.</summary>
+    public double LayerWeightSparsity => 1 - (double)Layers.Sum(layer => layer.Parameters) / Dense.Layers.Sum(layer => layer.Parameters);
+
+    /// <summary>Forward operations now over dense ones.</summary>
+    public double InferenceFlopsRatio => (double)Flops / Dense.Layers.Sum(layer => layer.Flops);
+
+    /// <summary>Operations of training so far.</summary>
+    public double TrainingFlops { get; set; }
+
+    /// <summary>Operations that the dense network would have taken for the same steps.</summary>
+    public double DenseTrainingFlops { get; set; }
+
+    /// <summary>Training operations, census included, over those of the dense run of the same length.</summary>
+    public double TrainingFlopsRatio => DenseTrainingFlops == 0 ? 1 : TrainingFlops / DenseTrainingFlops;
+
+    /// <summary>Counts one training step of so many images with the network as it is.</summary>
+    public void CountStep(int images)
+    {
+        TrainingFlops += 3.0 * Flops * images;
+        DenseTrainingFlops += 3.0 * Dense.Layers.Sum(layer => layer.Flops) * images;
+    }
+
+    /// <summary>Counts a forward pass of so many images, as a census makes.</summary>
+    public void CountForward(int images) => TrainingFlops += (double)Flops * images;
+
+    /// <summary>Counts the network anew after a removal.</summary>
+    public void Update(Module model, ChannelGraph graph)
+    {
+        Dictionary<string, int> channels = graph.Groups.ToDictionary(group => group.Name, group => group.Channels);
+        LiveChannels = [.. Dense.Groups.Select(group => channels.GetValueOrDefault(group.Name))];
+        LiveUnits = LiveChannels.Sum(count => (long)count);
+        Parameters = DenseNetwork.CountParameters(model);
+        Layers = [.. graph.Layers];
+    }
+}
+
+/// <summary>A unit group's name and dense width.</summary>
+/// <param name="Name">The group's name.</param>
+/// <param name="Channels">Channels.</param>
+public sealed record GroupWidth(string Name, int Channels);
+
+/// <summary>The counts of the network before anything was removed.</summary>
+/// <param name="Groups">Unit groups in the order of the forward pass.</param>
+/// <param name="Layers">Convolutions and linear layers in the order of the forward pass.</param>
+/// <param name="Parameters">All trained parameters.</param>
+public sealed record DenseNetwork(IReadOnlyList<GroupWidth> Groups, IReadOnlyList<LayerCost> Layers, long Parameters)
+{
+    internal static DenseNetwork Count(Module model, ChannelGraph graph) =>
+        new([.. graph.Groups.Select(group => new GroupWidth(group.Name, group.Channels))], [.. graph.Layers], CountParameters(model));
+
+    internal static long CountParameters(Module model) =>
+        model.Parameters.Where(parameter => parameter.IsTrained).Sum(parameter => parameter.Shape.ElementCount);
+}

@@ -1,0 +1,236 @@
+using System.Text.Json;
+using Saturn.Engine;
+using Saturn.Engine.Checkpoints;
+using Saturn.Engine.Optimizers;
+using Saturn.Kernels;
+using Saturn.Layers;
+using Saturn.Layers.Models;
+using Saturn.Prune;
+using Saturn.Training.Runs;
+
+namespace Saturn.Training.Checkpoints;
+
+/// <summary>How a shortcut reads its source.</summary>
+/// <param name="Sources">One source channel an output channel, or −1.</param>
+/// <param name="SourceChannels">Channels of the source.</param>
+public sealed record ShortcutState(int[] Sources, int SourceChannels);
+
+/// <summary>What a run has counted so far.</summary>
+public sealed record RunProgress
+{
+    /// <summary>Steps taken.</summary>
+    public long Step { get; set; }
+
+    /// <summary>Training seconds, census included, validation not.</summary>
+    public double TrainingSeconds { get; set; }
+
+    /// <summary>The best validation accuracy.</summary>
+    public double BestAccuracy { get; set; }
+
+    /// <summary>Sum of the losses of the current epoch's batches.</summary>
+    public double EpochLoss { get; set; }
+
+    /// <summary>Correct answers of the current epoch.</summary>
+    public long EpochCorrect { get; set; }
+
+    /// <summary>Batches of the current epoch.</summary>
+    public long EpochBatches { get; set; }
+
+    /// <summary>Training seconds at the start of the current epoch.</summary>
+    public double EpochStartSeconds { get; set; }
+
+    /// <summary>Median milliseconds of the first steps.</summary>
+    public double FirstStepMilliseconds { get; set; }
+
+    /// <summary>Operations of training so far.</summary>
+    public double TrainingFlops { get; set; }
+
+    /// <summary>Operations of a dense run of the same steps.</summary>
+    public double DenseTrainingFlops { get; set; }
+}
+
+/// <summary>Everything of a checkpoint but the arrays: <c>state.json</c>.</summary>
+/// <param name="Format">The file format's number.</param>
+/// <param name="Recipe">What the model is made from.</param>
+/// <param name="Channels">Channels of each unit group.</param>
+/// <param name="Shortcuts">Maps of identity shortcuts that are no identity any more.</param>
+/// <param name="OriginalRows">Original indices of rows by parameter.</param>
+/// <param name="OriginalColumns">Original indices of columns by parameter.</param>
+/// <param name="OriginalChannels">Original indices of channels by group.</param>
+/// <param name="Dense">The dense network's counts.</param>
+/// <param name="Optimizer">The update rule's name.</param>
+/// <param name="OptimizerSteps">Steps the optimizer has taken.</param>
+/// <param name="Progress">What the run has counted.</param>
+public sealed record CheckpointState(
+    int Format, ModelRecipe Recipe, Dictionary<string, int> Channels, Dictionary<string, ShortcutState> Shortcuts, Dictionary<string, int[]> OriginalRows,
+    Dictionary<string, int[]> OriginalColumns, Dictionary<string, int[]> OriginalChannels, DenseNetwork Dense, string Optimizer, long OptimizerSteps, RunProgress Progress);
+
+/// <summary>
+/// A checkpoint folder: <c>model.safetensors</c>, <c>optimizer.safetensors</c> and <c>state.json</c>. A pruned network is built from it at its pruned widths. Random numbers are counter-based, so the step
+/// is all their state.
+/// </summary>
+public sealed class Checkpoint
+{
+    private const int CurrentFormat = 1;
+    private const string FirstMoment = ".first_moment";
+    private const string SecondMoment = ".second_moment";
+
+    private readonly string folder;
+
+    private Checkpoint(string folder, CheckpointState state)
+    {
+        this.folder = folder;
+        State = state;
+    }
+
+    /// <summary>Everything but the arrays.</summary>
+    public CheckpointState State { get; }
+
+    /// <summary>Reads a checkpoint's state.</summary>
+    /// <exception cref="CheckpointException">It is missing or damaged.</exception>
+    public static Checkpoint Read(string folder)
+    {
+        string file = Path.Combine(folder, "state.json");
+        if (!File.Exists(file))
+        {
+            throw new CheckpointException($"'{folder}' is no checkpoint: it has no state.json.");
+        }
+
+        try
+        {
+            CheckpointState state = JsonSerializer.Deserialize(File.ReadAllText(file), RunJson.Default.CheckpointState) ?? throw new JsonException("it is empty");
+            return state.Format == CurrentFormat
+                ? new Checkpoint(folder, state)
+                : throw new CheckpointException($"{file} has format {state.Format}, but this version reads format {CurrentFormat}.");
+        }
+        catch (JsonException exception)
+        {
+            throw new CheckpointException($"{file} is damaged: {exception.Message}");
+        }
+    }
+
+    /// <summary>Writes a checkpoint beside the old one and then puts it in its place, so that one whole checkpoint exists at any moment.</summary>
+    public static void Write(string folder, Model model, Optimizer optimizer, string optimizerName, DemonPruning pruning, RunProgress progress)
+    {
+        string temporary = folder + ".tmp";
+        string old = folder + ".old";
+        DeleteIfThere(temporary);
+        Directory.CreateDirectory(temporary);
+        try
+        {
+            ModelWeights.Save(model, Path.Combine(temporary, "model.safetensors"));
+            Dictionary<string, SafeTensor> moments = [];
+            foreach (Parameter parameter in optimizer.Parameters)
+            {
+                IReadOnlyList<Tensor> state = optimizer.MomentsOf(parameter);
+                for (int i = 0; i < state.Count; i++)
+                {
+                    moments[parameter.Name + (i == 0 ? FirstMoment : SecondMoment)] = ModelWeights.Export(state[i]);
+                }
+            }
+
+            SafeTensors.Write(Path.Combine(temporary, "optimizer.safetensors"), moments);
+            CheckpointState checkpoint = new(
+                CurrentFormat, model.Recipe,
+                model.Activities.ToDictionary(activity => activity.Name, activity => activity.Channels),
+                model.Shortcuts.Where(entry => entry.Shortcut.Map is not null)
+                    .ToDictionary(entry => entry.Name, entry => new ShortcutState(entry.Shortcut.Map!.Sources.ToArray(), entry.Shortcut.Map.Outputs.Length)),
+                model.Parameters.Where(parameter => parameter.OriginalRows is not null).ToDictionary(parameter => parameter.Name, parameter => parameter.OriginalRows!.Values.ToArray()),
+                model.Parameters.Where(parameter => parameter.OriginalColumns is not null)
+                    .ToDictionary(parameter => parameter.Name, parameter => parameter.OriginalColumns!.Values.ToArray()),
+                model.Activities.Where(activity => activity.OriginalChannels is not null).ToDictionary(activity => activity.Name, activity => activity.OriginalChannels!),
+                pruning.Accounting.Dense, optimizerName, optimizer.StepCount, progress);
+            AtomicFile.WriteText(Path.Combine(temporary, "state.json"), JsonSerializer.Serialize(checkpoint, RunJson.Default.CheckpointState));
+        }
+        catch
+        {
+            DeleteIfThere(temporary);
+            throw;
+        }
+
+        DeleteIfThere(old);
+        if (Directory.Exists(folder))
+        {
+            Directory.Move(folder, old);
+        }
+
+        Directory.Move(temporary, folder);
+        DeleteIfThere(old);
+    }
+
+    /// <summary>Builds the network at its widths and loads its weights.</summary>
+    public Model CreateModel(Device device)
+    {
+        Model model = ModelFactory.Create(State.Recipe, device, new ChannelPlan(State.Channels));
+        try
+        {
+            foreach (var (name, shortcut) in model.Shortcuts)
+            {
+                if (State.Shortcuts.TryGetValue(name, out ShortcutState? map))
+                {
+                    shortcut.SetMap(new ShortcutMap(map.Sources, map.SourceChannels));
+                }
+            }
+
+            ModelWeights.Load(model, Path.Combine(folder, "model.safetensors"));
+            foreach (Parameter parameter in model.Parameters)
+            {
+                parameter.OriginalRows = State.OriginalRows.TryGetValue(parameter.Name, out int[]? rows) ? new ChannelIndices(rows) : null;
+                parameter.OriginalColumns = State.OriginalColumns.TryGetValue(parameter.Name, out int[]? columns) ? new ChannelIndices(columns) : null;
+            }
+
+            foreach (ChannelActivity activity in model.Activities)
+            {
+                activity.OriginalChannels = State.OriginalChannels.GetValueOrDefault(activity.Name);
+            }
+
+            return model;
+        }
+        catch
+        {
+            model.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Loads the optimizer's moments and step count.</summary>
+    /// <exception cref="CheckpointException">The checkpoint was written by another update rule.</exception>
+    public void Restore(Optimizer optimizer, string optimizerName)
+    {
+        if (optimizerName != State.Optimizer)
+        {
+            throw new CheckpointException($"The checkpoint '{folder}' was written with optimizer {State.Optimizer}, but {optimizerName} is asked for.");
+        }
+
+        string path = Path.Combine(folder, "optimizer.safetensors");
+        Dictionary<string, SafeTensor> tensors = SafeTensors.Read(path);
+        foreach (Parameter parameter in optimizer.Parameters)
+        {
+            string[] names = [.. new[] { FirstMoment, SecondMoment }.Select(suffix => parameter.Name + suffix).Where(tensors.ContainsKey)];
+            if (names.Length == 0)
+            {
+                continue;
+            }
+
+            Tensor[] moments = new Tensor[names.Length];
+            for (int i = 0; i < names.Length; i++)
+            {
+                Tensor moment = moments[i] = Tensor.AllocateUnscoped(parameter.Value.Device, parameter.Shape);
+                string name = names[i];
+                ModelWeights.Load([parameter], _ => name, _ => moment, tensors, path);
+            }
+
+            optimizer.ReplaceMoments(parameter, moments);
+        }
+
+        optimizer.StepCount = State.OptimizerSteps;
+    }
+
+    private static void DeleteIfThere(string folder)
+    {
+        if (Directory.Exists(folder))
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+}

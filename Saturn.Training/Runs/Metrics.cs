@@ -1,0 +1,156 @@
+using System.Text.Json.Serialization;
+
+namespace Saturn.Training.Runs;
+
+/// <summary>One line of <c>metrics.jsonl</c>: an epoch.</summary>
+public sealed record EpochMetrics
+{
+    /// <summary>The epoch, from 1.</summary>
+    public int Epoch { get; init; }
+
+    /// <summary>Steps taken.</summary>
+    public long Step { get; init; }
+
+    /// <summary>Mean training loss.</summary>
+    public double Loss { get; init; }
+
+    /// <summary>Share of training images answered right while training, 0 … 1.</summary>
+    public double TrainAccuracy { get; init; }
+
+    /// <summary>Share of validation images answered right, 0 … 1.</summary>
+    public double ValidationAccuracy { get; init; }
+
+    /// <summary>Mean validation loss.</summary>
+    public double ValidationLoss { get; init; }
+
+    /// <summary>η of the last step.</summary>
+    public double LearningRate { get; init; }
+
+    /// <summary>λ of the last step.</summary>
+    public double Lambda { get; init; }
+
+    /// <summary>σ of the last step.</summary>
+    public double NoiseStd { get; init; }
+
+    /// <summary>Units in the network.</summary>
+    public long LiveUnits { get; init; }
+
+    /// <summary>Channels of each unit group, in the order of the summary's layers.</summary>
+    public IReadOnlyList<int> LiveChannels { get; init; } = [];
+
+    /// <summary>1 − live units / units.</summary>
+    public double NeuronSparsity { get; init; }
+
+    /// <summary>1 − parameters / parameters of the dense network.</summary>
+    public double WeightSparsity { get; init; }
+
+    /// <summary>Images trained a second of training time.</summary>
+    public double ImagesPerSecond { get; init; }
+
+    /// <summary>Median milliseconds of the last steps.</summary>
+    public double MsPerStep { get; init; }
+
+    /// <summary>Training seconds since the start, census included, validation not.</summary>
+    public double Seconds { get; init; }
+}
+
+/// <summary>A unit group before and after.</summary>
+/// <param name="Name">The group's name.</param>
+/// <param name="ChannelsBefore">Dense width.</param>
+/// <param name="ChannelsAfter">Width at the end.</param>
+public sealed record LayerSummary(string Name, int ChannelsBefore, int ChannelsAfter);
+
+/// <summary>A convolution or linear layer before and after; null shapes where the layer is gone.</summary>
+/// <param name="Name">The layer's name.</param>
+/// <param name="ShapeBefore">Dense weight shape.</param>
+/// <param name="ShapeAfter">Weight shape at the end, or null.</param>
+/// <param name="FlopsBefore">Forward operations an image.</param>
+/// <param name="FlopsAfter">Forward operations an image at the end.</param>
+public sealed record WeightSummary(string Name, int[] ShapeBefore, int[]? ShapeAfter, long FlopsBefore, long FlopsAfter);
+
+/// <summary>The result of a run: <c>summary.json</c>.</summary>
+public sealed record RunSummary
+{
+    /// <summary>demp or dense.</summary>
+    public string Method { get; init; } = "";
+
+    /// <summary>Validation accuracy at the end, 0 … 1.</summary>
+    public double Accuracy { get; init; }
+
+    /// <summary>The best validation accuracy of any epoch.</summary>
+    public double BestAccuracy { get; init; }
+
+    /// <summary>Units of the dense network.</summary>
+    public long NeuronsTotal { get; init; }
+
+    /// <summary>Units at the end.</summary>
+    public long NeuronsLive { get; init; }
+
+    /// <summary>1 − live/total.</summary>
+    public double NeuronSparsity { get; init; }
+
+    /// <summary>Parameters of the dense network, running statistics not counted.</summary>
+    public long ParametersDense { get; init; }
+
+    /// <summary>Parameters at the end.</summary>
+    public long Parameters { get; init; }
+
+    /// <summary>1 − parameters / parameters of the dense network, normalizations and biases included.</summary>
+    public double WeightSparsity { get; init; }
+
+    /// <summary>The same over weights of convolutions and linear layers alone.</summary>
+    public double LayerWeightSparsity { get; init; }
+
+    /// <summary>Forward operations an image at the end over dense ones.</summary>
+    public double InferenceFlopsRatio { get; init; }
+
+    /// <summary>Training operations, census included, over those of the dense run of the same length.</summary>
+    public double TrainingFlopsRatio { get; init; }
+
+    /// <summary>Images trained a second of training time.</summary>
+    public double ImagesPerSecond { get; init; }
+
+    /// <summary>Median milliseconds of the first steps after warm-up.</summary>
+    public double MsPerStepFirst { get; init; }
+
+    /// <summary>Median milliseconds of the last steps.</summary>
+    public double MsPerStepLast { get; init; }
+
+    /// <summary>High-water mark of the process's memory.</summary>
+    public long PeakMemoryBytes { get; init; }
+
+    /// <summary>The run's seed.</summary>
+    public ulong Seed { get; init; }
+
+    /// <summary>Training seconds, census included, validation not.</summary>
+    public double Seconds { get; init; }
+
+    /// <summary>Epochs.</summary>
+    public int Epochs { get; init; }
+
+    /// <summary>Steps.</summary>
+    public long Steps { get; init; }
+
+    /// <summary>The device's name and description.</summary>
+    public string Device { get; init; } = "";
+
+    /// <summary>Unit groups.</summary>
+    public IReadOnlyList<LayerSummary> Layers { get; init; } = [];
+
+    /// <summary>Convolutions and linear layers.</summary>
+    public IReadOnlyList<WeightSummary> Weights { get; init; } = [];
+}
+
+/// <summary>JSON of everything in a run folder: snake_case, generated code, so that trimming and ahead-of-time compilation work.</summary>
+[JsonSourceGenerationOptions(
+    PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, WriteIndented = true, UseStringEnumConverter = true,
+    DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
+[JsonSerializable(typeof(TrainingOptions))]
+[JsonSerializable(typeof(RunSummary))]
+[JsonSerializable(typeof(Checkpoints.CheckpointState))]
+public sealed partial class RunJson : JsonSerializerContext;
+
+/// <summary>The same on one line, for <c>metrics.jsonl</c>.</summary>
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, WriteIndented = false)]
+[JsonSerializable(typeof(EpochMetrics))]
+public sealed partial class MetricsJson : JsonSerializerContext;

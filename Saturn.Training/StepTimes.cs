@@ -1,0 +1,64 @@
+namespace Saturn.Training;
+
+/// <summary>
+/// Times of training steps. The figures are medians over windows, since single steps are disturbed by compilation at the start and by whatever else the machine does.
+/// </summary>
+internal sealed class StepTimes
+{
+    private const int Window = 100;
+
+    // The first steps compile code and fill the memory pool.
+    private const int WarmUp = 5;
+
+    private readonly List<double> first = new(Window);
+    private readonly double[] last = new double[Window];
+    private readonly double[] sorted = new double[Window];
+    private long count;
+    private long total;
+    private bool removed;
+
+    /// <summary>Median milliseconds of the first steps after the warm-up, up to a hundred, before anything was removed.</summary>
+    public double First => first.Count > 0 ? Median(first.ToArray()) : Last;
+
+    /// <summary>Median milliseconds of the last steps, up to a hundred, since the last removal.</summary>
+    public double Last
+    {
+        get
+        {
+            int length = (int)Math.Min(count, Window);
+            if (length == 0)
+            {
+                return 0;
+            }
+
+            Array.Copy(last, sorted, length);
+            Array.Sort(sorted, 0, length);
+            return sorted[length / 2];
+        }
+    }
+
+    /// <summary>Adds a step.</summary>
+    public void Add(double milliseconds)
+    {
+        total++;
+        if (total > WarmUp && first.Count < Window && !removed)
+        {
+            first.Add(milliseconds);
+        }
+
+        last[count++ % Window] = milliseconds;
+    }
+
+    /// <summary>The network has changed: earlier steps no longer tell how long one takes now.</summary>
+    public void NetworkChanged()
+    {
+        removed = true;
+        count = 0;
+    }
+
+    private static double Median(double[] values)
+    {
+        Array.Sort(values);
+        return values[values.Length / 2];
+    }
+}

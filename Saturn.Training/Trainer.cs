@@ -1,0 +1,365 @@
+using System.Diagnostics;
+using Saturn.Engine;
+using Saturn.Engine.Operations;
+using Saturn.Engine.Optimizers;
+using Saturn.Kernels;
+using Saturn.Layers.Models;
+using Saturn.Prune;
+using Saturn.Training.Checkpoints;
+using Saturn.Training.Data;
+using Saturn.Training.Runs;
+
+namespace Saturn.Training;
+
+/// <summary>Training that cannot go on: the loss is no longer a finite number.</summary>
+public sealed class TrainingDivergedException(string message) : Exception(message);
+
+/// <summary>
+/// One training run: data, model, optimizer, Demon Pruning, metrics and checkpoints. The same options give the same weights, bit for bit, whether the run went
+/// through or was interrupted and resumed.
+/// </summary>
+public sealed class Trainer : IDisposable
+{
+    private const int LoggingInterval = 20;
+    private const int CensusBatch = 128;
+
+    private readonly TrainingOptions options;
+    private readonly RunFolder? folder;
+    private readonly ITrainingObserver? observer;
+    private readonly ImageDataset training;
+    private readonly ImageDataset validation;
+    private readonly BatchAssembler assembler;
+    private readonly Device device;
+    private readonly Model model;
+    private readonly Optimizer optimizer;
+    private readonly Schedule learningRate;
+    private readonly DemonPruning pruning;
+    private readonly LossRing losses;
+    private readonly StepTimes times = new();
+    private readonly RunProgress progress;
+    private readonly int[] censusImages;
+    private readonly long stepsPerEpoch;
+
+    /// <summary>Prepares a run from the start, or from a checkpoint.</summary>
+    /// <param name="options">The options.</param>
+    /// <param name="folder">Where metrics and checkpoints go; null to keep nothing.</param>
+    /// <param name="observer">Who is told; null for nobody.</param>
+    /// <param name="resume">Whether to continue from the folder's checkpoint.</param>
+    /// <exception cref="ArgumentException">An option is out of range, or the batch is larger than the data.</exception>
+    public Trainer(TrainingOptions options, RunFolder? folder = null, ITrainingObserver? observer = null, bool resume = false)
+    {
+        options.Validate();
+        this.options = options;
+        this.folder = folder;
+        this.observer = observer;
+        (training, validation) = DatasetSource.Open(options.Data, options.TrainImages, options.ValidationImages);
+        assembler = new BatchAssembler(training);
+        int imagesPerStep = options.Batch * options.Accumulate;
+        stepsPerEpoch = training.Count / imagesPerStep;
+        if (stepsPerEpoch == 0)
+        {
+            throw new ArgumentException(
+                $"--batch {options.Batch}{(options.Accumulate > 1 ? $" times --accumulate {options.Accumulate}" : "")} is larger than the {training.Count} training images; use a smaller batch.");
+        }
+
+        TotalSteps = stepsPerEpoch * options.Epochs;
+        Checkpoint? saved = resume ? Checkpoint.Read(folder!.CheckpointPath) : null;
+        device = Devices.Open(options.Device, options.Threads);
+        try
+        {
+            ModelRecipe recipe = new(
+                options.Model, options.Width, training.Classes, training.Height, training.Width, training.Channels, options.Activation, options.Seed);
+            if (saved is null)
+            {
+                model = ModelFactory.Create(recipe, device);
+                model.Initialize(options.Seed);
+            }
+            else
+            {
+                model = saved.CreateModel(device);
+            }
+
+            optimizer = CreateOptimizer();
+            pruning = new DemonPruning(model, optimizer, options.Pruning, TotalSteps, recipe.InputShape(1), imagesPerStep, saved?.State.Dense);
+            saved?.Restore(optimizer, options.Optimizer);
+        }
+        catch
+        {
+            optimizer?.Dispose();
+            model?.Dispose();
+            device.Dispose();
+            throw;
+        }
+
+        progress = saved?.State.Progress ?? new RunProgress();
+        pruning.Accounting.TrainingFlops = progress.TrainingFlops;
+        pruning.Accounting.DenseTrainingFlops = progress.DenseTrainingFlops;
+        learningRate = CreateSchedule();
+        censusImages = EpochOrder.Sample(training.Count, options.Pruning?.CensusSize ?? 1, options.Seed);
+        losses = new LossRing(device, LoggingInterval * options.Accumulate);
+        folder?.TruncateMetrics(progress.Step);
+    }
+
+    /// <summary>Steps of the whole run.</summary>
+    public long TotalSteps { get; }
+
+    /// <summary>The network as it is now.</summary>
+    public Model Model => model;
+
+    /// <summary>Units, parameters and operations.</summary>
+    public Accounting Accounting => pruning.Accounting;
+
+    /// <summary>Trains to the end.</summary>
+    /// <param name="cancellation">Stops the run after the current step, with a checkpoint of that step.</param>
+    /// <returns>The summary, which is also written to the run folder.</returns>
+    /// <exception cref="TrainingDivergedException">The loss is no longer a finite number.</exception>
+    /// <exception cref="OperationCanceledException">The run was stopped.</exception>
+    public RunSummary Run(CancellationToken cancellation = default)
+    {
+        string data = $"{training.Name}: {training.Count:N0} training and {validation.Count:N0} validation images of {training.Height}×{training.Width}×{training.Channels}";
+        observer?.Started(new TrainingStart(
+            options, $"{device.Name} ({device.Description})", data, stepsPerEpoch, progress.Step, Accounting.TotalUnits, Accounting.DenseParameters));
+        while (progress.Step < TotalSteps)
+        {
+            TrainEpoch((int)(progress.Step / stepsPerEpoch), cancellation);
+        }
+
+        RunSummary summary = Summarize();
+        folder?.WriteSummary(summary);
+        return summary;
+    }
+
+    /// <summary>Frees the model, the optimizer's state and the device.</summary>
+    public void Dispose()
+    {
+        losses.Dispose();
+        optimizer.Dispose();
+        model.Dispose();
+        device.Dispose();
+    }
+
+    private void TrainEpoch(int epoch, CancellationToken cancellation)
+    {
+        long end = (epoch + 1) * stepsPerEpoch;
+        int firstBatch = (int)(progress.Step - epoch * stepsPerEpoch) * options.Accumulate;
+        if (firstBatch == 0)
+        {
+            progress.EpochLoss = 0;
+            progress.EpochCorrect = 0;
+            progress.EpochBatches = 0;
+            progress.EpochStartSeconds = progress.TrainingSeconds;
+        }
+
+        model.SetTraining(true);
+        using TrainingBatches batches = new(training, assembler, options.Batch, epoch, firstBatch, options.Seed, options.Augment);
+        double loggedSeconds = progress.TrainingSeconds;
+        while (progress.Step < end)
+        {
+            Step(batches);
+            Prune();
+            if (losses.IsFull || progress.Step == end || cancellation.IsCancellationRequested)
+            {
+                Log(epoch, progress.TrainingSeconds - loggedSeconds);
+                loggedSeconds = progress.TrainingSeconds;
+            }
+
+            if (cancellation.IsCancellationRequested && progress.Step < end)
+            {
+                Save();
+                throw new OperationCanceledException(cancellation);
+            }
+        }
+
+        EndEpoch(epoch);
+        cancellation.ThrowIfCancellationRequested();
+    }
+
+    private void Step(TrainingBatches batches)
+    {
+        long start = Stopwatch.GetTimestamp();
+        double rate = learningRate.At(progress.Step);
+        for (int i = 0; i < optimizer.Groups.Count; i++)
+        {
+            optimizer.Groups[i].LearningRate = rate;
+        }
+
+        model.BeginStep(progress.Step);
+        pruning.BeforeStep(progress.Step);
+        for (int i = 0; i < options.Accumulate; i++)
+        {
+            using TensorScope scope = new();
+            var (images, labels) = batches.Next(device);
+            Tensor loss = Operation.SoftmaxCrossEntropy(model.Forward(images), labels, (float)options.LabelSmoothing, losses.NextCorrect);
+            losses.Push(loss);
+            loss.Backward();
+        }
+
+        optimizer.Step(1.0 / options.Accumulate);
+        pruning.CountStep();
+        progress.Step++;
+        double milliseconds = Stopwatch.GetElapsedTime(start).TotalMilliseconds;
+        progress.TrainingSeconds += milliseconds / 1000;
+        times.Add(milliseconds);
+    }
+
+    private void Prune()
+    {
+        if (!pruning.IsDue(progress.Step))
+        {
+            return;
+        }
+
+        long start = Stopwatch.GetTimestamp();
+        SurgeryReport report = pruning.Prune(visit => Evaluator.ForEachBatch(device, training, censusImages, CensusBatch, (images, _) => visit(images)));
+        double milliseconds = Stopwatch.GetElapsedTime(start).TotalMilliseconds;
+        progress.TrainingSeconds += milliseconds / 1000;
+        if (report.Removed > 0)
+        {
+            RememberFirstSteps();
+            times.NetworkChanged();
+        }
+
+        foreach (string warning in report.Warnings)
+        {
+            observer?.Warned(warning);
+        }
+
+        observer?.Pruned(new PruningNotice(progress.Step, report.Removed, Accounting.LiveUnits, Accounting.TotalUnits, milliseconds));
+    }
+
+    private void Log(int epoch, double seconds)
+    {
+        var (batches, lossSum, correct, notFinite) = losses.Drain();
+        if (notFinite is { } bad)
+        {
+            throw new TrainingDivergedException(
+                $"The loss became {bad} by step {progress.Step}; the run has diverged. Lower --lr (now {options.PeakLearningRate:G4}) or --lambda, or set --clip-norm.");
+        }
+
+        progress.EpochLoss += lossSum;
+        progress.EpochCorrect += correct;
+        progress.EpochBatches += batches;
+        double secondsPerStep = seconds / Math.Max(1, batches / options.Accumulate);
+        observer?.Progressed(new TrainingProgress(
+            epoch + 1, progress.Step, TotalSteps, lossSum / batches, (double)correct / (batches * options.Batch), batches * options.Batch / seconds,
+            optimizer.Groups[0].LearningRate, pruning.Lambda, Accounting.LiveUnits, pruning.CountActive(), Accounting.TotalUnits, Accounting.WeightSparsity,
+            secondsPerStep * (TotalSteps - progress.Step)));
+    }
+
+    private void EndEpoch(int epoch)
+    {
+        var (accuracy, loss) = Evaluator.Evaluate(model, validation, options.Batch);
+        progress.BestAccuracy = Math.Max(progress.BestAccuracy, accuracy);
+        long images = progress.EpochBatches * options.Batch;
+        EpochMetrics metrics = new()
+        {
+            Epoch = epoch + 1,
+            Step = progress.Step,
+            Loss = progress.EpochLoss / progress.EpochBatches,
+            TrainAccuracy = (double)progress.EpochCorrect / images,
+            ValidationAccuracy = accuracy,
+            ValidationLoss = loss,
+            LearningRate = optimizer.Groups[0].LearningRate,
+            Lambda = pruning.Lambda,
+            NoiseStd = pruning.NoiseStandardDeviation,
+            LiveUnits = Accounting.LiveUnits,
+            LiveChannels = Accounting.LiveChannels,
+            NeuronSparsity = Accounting.NeuronSparsity,
+            WeightSparsity = Accounting.WeightSparsity,
+            ImagesPerSecond = images / (progress.TrainingSeconds - progress.EpochStartSeconds),
+            MsPerStep = times.Last,
+            Seconds = progress.TrainingSeconds,
+        };
+        folder?.Append(metrics);
+        observer?.EpochEnded(metrics);
+        if ((epoch + 1) % options.CheckpointEvery == 0 || progress.Step == TotalSteps)
+        {
+            Save();
+        }
+    }
+
+    private void Save()
+    {
+        if (folder is null)
+        {
+            return;
+        }
+
+        RememberFirstSteps();
+        progress.TrainingFlops = Accounting.TrainingFlops;
+        progress.DenseTrainingFlops = Accounting.DenseTrainingFlops;
+        Checkpoint.Write(folder.CheckpointPath, model, optimizer, options.Optimizer, pruning, progress);
+    }
+
+    private void RememberFirstSteps()
+    {
+        if (progress.FirstStepMilliseconds == 0)
+        {
+            progress.FirstStepMilliseconds = times.First;
+        }
+    }
+
+    private RunSummary Summarize()
+    {
+        RememberFirstSteps();
+        var (accuracy, _) = Evaluator.Evaluate(model, validation, options.Batch);
+        Dictionary<string, LayerCost> now = Accounting.Layers.ToDictionary(layer => layer.Name);
+        return new RunSummary
+        {
+            Method = options.Method,
+            Accuracy = accuracy,
+            BestAccuracy = progress.BestAccuracy,
+            NeuronsTotal = Accounting.TotalUnits,
+            NeuronsLive = Accounting.LiveUnits,
+            NeuronSparsity = Accounting.NeuronSparsity,
+            ParametersDense = Accounting.DenseParameters,
+            Parameters = Accounting.Parameters,
+            WeightSparsity = Accounting.WeightSparsity,
+            LayerWeightSparsity = Accounting.LayerWeightSparsity,
+            InferenceFlopsRatio = Accounting.InferenceFlopsRatio,
+            TrainingFlopsRatio = Accounting.TrainingFlopsRatio,
+            ImagesPerSecond = progress.Step * options.Batch * options.Accumulate / progress.TrainingSeconds,
+            MsPerStepFirst = progress.FirstStepMilliseconds,
+            MsPerStepLast = times.Last,
+            PeakMemoryBytes = PeakMemory.Bytes(),
+            Seed = options.Seed,
+            Seconds = progress.TrainingSeconds,
+            Epochs = options.Epochs,
+            Steps = progress.Step,
+            Device = $"{device.Name} ({device.Description})",
+            Layers = [.. Accounting.Dense.Groups.Select((group, i) => new LayerSummary(group.Name, group.Channels, Accounting.LiveChannels[i]))],
+            Weights =
+            [
+                .. Accounting.Dense.Layers.Select(layer => new WeightSummary(
+                    layer.Name, layer.WeightShape, now.GetValueOrDefault(layer.Name)?.WeightShape, layer.Flops, now.GetValueOrDefault(layer.Name)?.Flops ?? 0)),
+            ],
+        };
+    }
+
+    private Optimizer CreateOptimizer()
+    {
+        IReadOnlyList<ParameterGroup> groups = DemonPruning.CreateGroups(model, options.PeakLearningRate, options.WeightDecay, options.DecayNorms);
+        Optimizer created = options.Optimizer switch
+        {
+            "sgd" => new Sgd(groups, options.Momentum, options.Nesterov, options.DecoupledDecay),
+            "adam" => new Adam(groups, epsilon: options.AdamEpsilon),
+            _ => new Adam(groups, epsilon: options.AdamEpsilon, decoupledWeightDecay: true),
+        };
+        created.NoiseSeed = options.Seed;
+        created.MaximumGradientNorm = options.ClipNorm;
+        return created;
+    }
+
+    private Schedule CreateSchedule()
+    {
+        double peak = options.PeakLearningRate;
+        return options.LearningRateSchedule switch
+        {
+            "constant" => new ConstantSchedule(peak),
+            "onecycle" => new OneCycleSchedule(peak, TotalSteps),
+            "step" => new MultiStepSchedule(peak, [TotalSteps * 31 / 100, TotalSteps * 62 / 100, TotalSteps * 93 / 100], 0.2),
+            "warmup-cosine" => new WarmupSchedule(Math.Max(1, TotalSteps / 20), new CosineSchedule(peak, Math.Max(1, TotalSteps - TotalSteps / 20))),
+            _ => new CosineSchedule(peak, TotalSteps),
+        };
+    }
+}
