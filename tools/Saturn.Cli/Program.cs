@@ -1,1 +1,20 @@
-return 0;
+using System.CommandLine;
+using Saturn.Cli;
+
+RootCommand root = new("Saturn trains networks while their dead channels are removed, and measures what that is worth.");
+root.Subcommands.Add(DemoCommand.Create());
+root.Subcommands.Add(TrainCommand.Create());
+root.Subcommands.Add(EvalCommand.Create());
+root.Subcommands.Add(ReportCommand.Create());
+root.Subcommands.Add(InfoCommand.Create());
+root.Subcommands.Add(BenchCommand.Create());
+
+ParseResult parsed = root.Parse(args);
+if (parsed.Errors.Count > 0)
+{
+    // One sentence and where to look, instead of a page of help.
+    Console.Error.WriteLine(string.Join(" ", parsed.Errors.Select(error => error.Message)) + $" See 'saturn {parsed.CommandResult.Command.Name} --help'.");
+    return 2;
+}
+
+return CommandErrors.Run(() => parsed.Invoke(new InvocationConfiguration { EnableDefaultExceptionHandler = false }));

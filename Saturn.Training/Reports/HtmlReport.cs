@@ -1,0 +1,216 @@
+using System.Globalization;
+using System.Net;
+using System.Text;
+using System.Text.Json;
+using Saturn.Training.Runs;
+
+namespace Saturn.Training.Reports;
+
+/// <summary>
+/// One self-contained page about a run, or about several side by side: key figures, curves, live channels by layer, shapes before and after, the
+/// configuration. It is made from the run folders' files alone.
+/// </summary>
+public static class HtmlReport
+{
+    // Okabe and Ito's palette, which colour-blind readers can tell apart.
+    private static readonly string[] Palette = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31", "#7F7F7F"];
+
+    private const string Style = """
+        :root { color-scheme: light dark; --ink: #1c2430; --soft: #5b6675; --line: #d9dee6; --card: #f6f8fb; --page: #ffffff; --accent: #0072B2; }
+        @media (prefers-color-scheme: dark) { :root { --ink: #e6eaf0; --soft: #9aa6b5; --line: #33404f; --card: #1b232d; --page: #12181f; --accent: #56B4E9; } }
+        * { box-sizing: border-box; }
+        body { margin: 0; background: var(--page); color: var(--ink); font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
+        main { max-width: 1180px; margin: 0 auto; padding: 32px 24px 64px; }
+        h1 { font-size: 28px; margin: 0 0 4px; } h2 { font-size: 19px; margin: 40px 0 12px; }
+        .note { color: var(--soft); margin: 0 0 16px; }
+        .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(165px, 1fr)); gap: 12px; }
+        .card { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 12px 16px; }
+        .card b { display: block; font-size: 22px; font-variant-numeric: tabular-nums; } .card span { color: var(--soft); font-size: 13px; }
+        .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(440px, 1fr)); gap: 16px; }
+        .chart { margin: 0; border: 1px solid var(--line); border-radius: 10px; padding: 12px 14px; }
+        .chart figcaption { font-weight: 600; margin-bottom: 4px; } .chart svg { width: 100%; height: auto; display: block; }
+        .chart text { font-size: 11px; fill: var(--soft); } .chart .grid { stroke: var(--line); stroke-width: 1; }
+        .legend { list-style: none; display: flex; flex-wrap: wrap; gap: 4px 16px; margin: 4px 0 0; padding: 0; font-size: 13px; color: var(--soft); }
+        .legend i { display: inline-block; width: 12px; height: 12px; border-radius: 3px; margin-right: 6px; vertical-align: -1px; }
+        .scroll { overflow-x: auto; }
+        table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+        th, td { text-align: right; padding: 5px 12px; border-bottom: 1px solid var(--line); white-space: nowrap; }
+        th:first-child, td:first-child { text-align: left; } th { color: var(--soft); font-weight: 600; }
+        .bar { display: inline-block; width: 120px; height: 9px; background: var(--line); border-radius: 5px; overflow: hidden; vertical-align: middle; }
+        .bar i { display: block; height: 100%; background: var(--accent); }
+        pre { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 14px; overflow-x: auto; font-size: 13px; }
+        @media print { .chart, .card { break-inside: avoid; } }
+        """;
+
+    /// <summary>Writes <c>report.html</c> into the last run's folder.</summary>
+    /// <param name="runs">One run, or several to compare; the last one is the subject.</param>
+    /// <returns>The page's path.</returns>
+    /// <exception cref="IOException">A run has no metrics yet, or its files are damaged.</exception>
+    public static string Write(params IReadOnlyList<RunFolder> runs)
+    {
+        List<Loaded> loaded = [.. runs.Select(Loaded.From)];
+        string path = Path.Combine(runs[^1].Path, "report.html");
+        AtomicFile.WriteText(path, Page(loaded));
+        return Path.GetFullPath(path);
+    }
+
+    private static string Page(List<Loaded> runs)
+    {
+        Loaded subject = runs[^1];
+        StringBuilder html = new();
+        html.Append("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"/><meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>");
+        html.Append($"<title>{Encode(subject.Name)} · Saturn</title><style>{Style}</style></head><body><main>");
+        TrainingOptions options = subject.Options;
+        html.Append($"<h1>{Encode(subject.Name)}</h1>");
+        html.Append(Invariant(
+            $"<p class=\"note\">{Encode(options.Model)} of width {options.Width} on {Encode(options.Data.Split(':')[0])}, {options.Epochs} epochs of batch {options.Batch}, {Encode(options.Optimizer)}, seed {options.Seed}{(options.Pruning is { } p ? $"; Demon Pruning with λ = {p.Lambda:G4}, σ = {p.NoiseStandardDeviation:G4}, a census every {p.PruneEvery} steps" : "; dense")}.</p>"));
+        if (subject.Summary is { } summary)
+        {
+            AppendCards(html, summary);
+        }
+        else
+        {
+            html.Append("<p class=\"note\">This run has not finished; the curves show it so far.</p>");
+        }
+
+        AppendComparison(html, runs);
+        AppendCharts(html, runs);
+        if (subject.Summary is { } result)
+        {
+            AppendUnits(html, result);
+            AppendWeights(html, result);
+        }
+
+        html.Append("<h2>Configuration</h2><pre>").Append(Encode(JsonSerializer.Serialize(options, RunJson.Default.TrainingOptions))).Append("</pre>");
+        return html.Append("</main></body></html>\n").ToString();
+    }
+
+    private static void AppendCards(StringBuilder html, RunSummary summary)
+    {
+        html.Append("<div class=\"cards\">");
+        Card("validation accuracy", Invariant($"{summary.Accuracy:P2}"));
+        Card("neurons removed", Invariant($"{summary.NeuronSparsity:P1}"));
+        Card("weights removed", Invariant($"{summary.WeightSparsity:P1}"));
+        Card("inference FLOPs, of dense", Invariant($"{summary.InferenceFlopsRatio:P1}"));
+        Card("training FLOPs, of dense", Invariant($"{summary.TrainingFlopsRatio:P1}"));
+        Card("ms per step, first → last", Invariant($"{summary.MsPerStepFirst:F1} → {summary.MsPerStepLast:F1}"));
+        Card("images per second", Invariant($"{summary.ImagesPerSecond:F0}"));
+        Card("peak memory", Invariant($"{summary.PeakMemoryBytes / 1048576.0:F0} MiB"));
+        html.Append("</div>").Append($"<p class=\"note\" style=\"margin-top:12px\">Measured on {Encode(summary.Device)}; {Invariant($"{summary.Seconds:F1}")} s of training.</p>");
+
+        void Card(string name, string value) => html.Append($"<div class=\"card\"><b>{value}</b><span>{Encode(name)}</span></div>");
+    }
+
+    private static void AppendComparison(StringBuilder html, List<Loaded> runs)
+    {
+        List<Loaded> finished = [.. runs.Where(run => run.Summary is not null)];
+        if (finished.Count < 2)
+        {
+            return;
+        }
+
+        html.Append("<h2>Side by side</h2><div class=\"scroll\"><table><tr><th></th>");
+        html.Append(string.Concat(finished.Select(run => $"<th>{Encode(run.Name)}</th>"))).Append("</tr>");
+        Row("accuracy", s => Invariant($"{s.Accuracy:P2}"));
+        Row("channels", s => Invariant($"{s.NeuronsLive:N0} of {s.NeuronsTotal:N0}"));
+        Row("parameters", s => Invariant($"{s.Parameters:N0}"));
+        Row("inference FLOPs, of dense", s => Invariant($"{s.InferenceFlopsRatio:P1}"));
+        Row("training FLOPs, of dense", s => Invariant($"{s.TrainingFlopsRatio:P1}"));
+        Row("ms per step, last", s => Invariant($"{s.MsPerStepLast:F2}"));
+        Row("training seconds", s => Invariant($"{s.Seconds:F1}"));
+        html.Append("</table></div>");
+
+        void Row(string name, Func<RunSummary, string> value) =>
+            html.Append($"<tr><td>{Encode(name)}</td>{string.Concat(finished.Select(run => $"<td>{value(run.Summary!)}</td>"))}</tr>");
+    }
+
+    private static void AppendCharts(StringBuilder html, List<Loaded> runs)
+    {
+        html.Append("<h2>Over training</h2><div class=\"charts\">");
+        html.Append(LineChart.Draw("Loss", "epoch", [.. Lines(runs, "training", m => m.Loss, 0), .. Lines(runs, "validation", m => m.ValidationLoss, runs.Count)]));
+        html.Append(LineChart.Draw(
+            "Accuracy", "epoch", [.. Lines(runs, "training", m => m.TrainAccuracy, 0), .. Lines(runs, "validation", m => m.ValidationAccuracy, runs.Count)], percent: true));
+        html.Append(LineChart.Draw("Live channels", "epoch", Lines(runs, "", m => m.LiveUnits, 0), fromZero: true));
+        html.Append(LineChart.Draw("Milliseconds per step", "epoch", Lines(runs, "", m => m.MsPerStep, 0), fromZero: true));
+        Loaded subject = runs[^1];
+        html.Append(LineChart.Draw("Learning rate", "epoch", Lines([subject], "", m => m.LearningRate, 0), fromZero: true));
+        if (subject.Options.Pruning is not null)
+        {
+            html.Append(LineChart.Draw("Pressure λ", "epoch", Lines([subject], "", m => m.Lambda, 1), fromZero: true));
+            html.Append(LineChart.Draw("Noise σ", "epoch", Lines([subject], "", m => m.NoiseStd, 2), fromZero: true));
+        }
+
+        if (subject.Summary is { } summary)
+        {
+            // Shares make layers of different widths comparable; the widest eight changes tell the story, and the table below has all.
+            int[] shown = [.. Enumerable.Range(0, summary.Layers.Count)
+                .OrderByDescending(i => summary.Layers[i].ChannelsBefore - summary.Layers[i].ChannelsAfter).Take(Palette.Length).Order()];
+            html.Append(LineChart.Draw(
+                "Live channels by layer, of dense", "epoch",
+                [.. shown.Select((i, color) => new ChartSeries(
+                    summary.Layers[i].Name, Palette[color],
+                    [.. subject.Metrics.Where(m => i < m.LiveChannels.Count).Select(m => ((double)m.Epoch, (double)m.LiveChannels[i] / summary.Layers[i].ChannelsBefore))]))],
+                percent: true, fromZero: true));
+        }
+
+        html.Append("</div>");
+    }
+
+    private static ChartSeries[] Lines(List<Loaded> runs, string what, Func<EpochMetrics, double> value, int firstColor) =>
+    [
+        .. runs.Select((run, i) => new ChartSeries(
+            string.Join(", ", new[] { runs.Count > 1 || what.Length == 0 ? run.Name : "", what }.Where(part => part.Length > 0)),
+            Palette[(firstColor + i) % Palette.Length], [.. run.Metrics.Select(m => ((double)m.Epoch, value(m)))])),
+    ];
+
+    private static void AppendUnits(StringBuilder html, RunSummary summary)
+    {
+        html.Append("<h2>Channels by layer</h2><div class=\"scroll\"><table><tr><th>unit group</th><th>before</th><th>after</th><th>live</th></tr>");
+        foreach (LayerSummary layer in summary.Layers)
+        {
+            double live = (double)layer.ChannelsAfter / layer.ChannelsBefore;
+            html.Append(Invariant(
+                $"<tr><td>{Encode(layer.Name)}</td><td>{layer.ChannelsBefore}</td><td>{layer.ChannelsAfter}</td><td><span class=\"bar\"><i style=\"width:{live * 100:F1}%\"></i></span> {live:P0}</td></tr>"));
+        }
+
+        html.Append("</table></div>");
+    }
+
+    private static void AppendWeights(StringBuilder html, RunSummary summary)
+    {
+        html.Append("<h2>Weights before and after</h2><div class=\"scroll\"><table><tr><th>layer</th><th>shape before</th><th>shape after</th><th>weights before</th><th>after</th><th>MFLOP an image before</th><th>after</th></tr>");
+        long weightsBefore = 0, weightsAfter = 0, flopsBefore = 0, flopsAfter = 0;
+        foreach (WeightSummary layer in summary.Weights)
+        {
+            long before = layer.ShapeBefore.Aggregate(1L, (product, extent) => product * extent);
+            long after = layer.ShapeAfter?.Aggregate(1L, (product, extent) => product * extent) ?? 0;
+            html.Append(Invariant(
+                $"<tr><td>{Encode(layer.Name)}</td><td>{Times(layer.ShapeBefore)}</td><td>{(layer.ShapeAfter is null ? "removed" : Times(layer.ShapeAfter))}</td><td>{before:N0}</td><td>{after:N0}</td><td>{layer.FlopsBefore / 1e6:F2}</td><td>{layer.FlopsAfter / 1e6:F2}</td></tr>"));
+            weightsBefore += before;
+            weightsAfter += after;
+            flopsBefore += layer.FlopsBefore;
+            flopsAfter += layer.FlopsAfter;
+        }
+
+        html.Append(Invariant(
+            $"<tr><th>all</th><th></th><th></th><th>{weightsBefore:N0}</th><th>{weightsAfter:N0}</th><th>{flopsBefore / 1e6:F2}</th><th>{flopsAfter / 1e6:F2}</th></tr></table></div>"));
+        html.Append("<p class=\"note\">Filters are out × height × width × in. FLOPs count a multiply-add as two.</p>");
+    }
+
+    private static string Times(int[] shape) => string.Join(" × ", shape);
+
+    private static string Encode(string text) => WebUtility.HtmlEncode(text);
+
+    private static string Invariant(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
+
+    private sealed record Loaded(string Name, TrainingOptions Options, IReadOnlyList<EpochMetrics> Metrics, RunSummary? Summary)
+    {
+        public static Loaded From(RunFolder folder)
+        {
+            IReadOnlyList<EpochMetrics> metrics = folder.ReadMetrics();
+            return metrics.Count == 0
+                ? throw new IOException($"The run '{folder.Path}' has no finished epoch yet, so there is nothing to report.")
+                : new Loaded(Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(folder.Path))), folder.ReadOptions(), metrics, folder.ReadSummary());
+        }
+    }
+}

@@ -1,0 +1,69 @@
+using System.CommandLine;
+using System.Runtime.InteropServices;
+using Saturn.Kernels;
+using Saturn.Layers.Models;
+using Saturn.Prune;
+using Saturn.Training;
+using Spectre.Console;
+
+namespace Saturn.Cli;
+
+/// <summary><c>saturn info</c>: the machine's devices, or a model's layers.</summary>
+internal static class InfoCommand
+{
+    public static Command Create()
+    {
+        Command command = new("info", "Show the devices of this machine and the models that can be trained; with --model, a model's layers.");
+        Option<string?> name = TrainCommand.Add<string?>(command, "--model", $"A model to describe: {string.Join(", ", ModelFactory.Names)}.", null);
+        Option<int> width = TrainCommand.Add(command, "--width", "Channels of the model's first stage.", 64);
+        Option<int> size = TrainCommand.Add(command, "--image-size", "Pixels of an image's edge.", 32);
+        Option<int> channels = TrainCommand.Add(command, "--image-channels", "Channels of an image.", 3);
+        Option<int> classes = TrainCommand.Add(command, "--classes", "Classes.", 10);
+        command.SetAction(result =>
+        {
+            if (result.GetValue(name) is { } model)
+            {
+                Describe(new ModelRecipe(
+                    model, result.GetValue(width), result.GetValue(classes), result.GetValue(size), result.GetValue(size), result.GetValue(channels)));
+                return 0;
+            }
+
+            Console.WriteLine($"Saturn {typeof(InfoCommand).Assembly.GetName().Version?.ToString(3)}, {RuntimeInformation.FrameworkDescription}, {RuntimeInformation.OSDescription}");
+            foreach (string deviceName in Devices.Names)
+            {
+                using Device device = Devices.Open(deviceName);
+                Console.WriteLine($"device {device.Name}: {device.Description}");
+            }
+
+            Console.WriteLine($"models: {string.Join(", ", ModelFactory.Names)}");
+            return 0;
+        });
+        return command;
+    }
+
+    private static void Describe(ModelRecipe recipe)
+    {
+        using Device device = Devices.Open("cpu");
+        using Model model = ModelFactory.Create(recipe, device);
+        model.Initialize(0);
+        ChannelGraph graph = ChannelGraph.Trace(model, recipe.InputShape(1));
+        Accounting accounting = new(model, graph);
+        Table table = new() { Border = TableBorder.Rounded };
+        table.AddColumn("layer");
+        foreach (string column in (string[])["weight shape", "weights", "MFLOP an image"])
+        {
+            table.AddColumn(new TableColumn(column).RightAligned());
+        }
+
+        foreach (LayerCost layer in graph.Layers)
+        {
+            table.AddRow(
+                Markup.Escape(layer.Name), string.Join(" × ", layer.WeightShape), ProgressDisplay.Invariant($"{layer.Parameters:N0}"),
+                ProgressDisplay.Invariant($"{layer.Flops / 1e6:F2}"));
+        }
+
+        AnsiConsole.Write(table);
+        Console.WriteLine(ProgressDisplay.Invariant(
+            $"{recipe.Name} width {recipe.Width}: {accounting.DenseParameters:N0} parameters, {accounting.TotalUnits:N0} units in {graph.Groups.Count} groups, {accounting.Flops / 1e9:F3} GFLOP an image"));
+    }
+}

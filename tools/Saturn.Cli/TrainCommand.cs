@@ -1,0 +1,181 @@
+using System.CommandLine;
+using Saturn.Prune;
+using Saturn.Training;
+
+namespace Saturn.Cli;
+
+/// <summary><c>saturn train</c>: one run, dense or pruned while it trains.</summary>
+internal static class TrainCommand
+{
+    public static Command Create()
+    {
+        TrainingOptions defaults = new();
+        Command command = new("train", "Train a network, dense or with Demon Pruning, into a run folder with metrics, checkpoints and a report.");
+
+        Option<string> data = Add(command, "--data", "Images: synthetic, mnist:FOLDER, cifar10:FOLDER or cifar100:FOLDER.", defaults.Data);
+        Option<int?> trainImages = Add<int?>(command, "--train-images", "Use only the first so many training images (default: all).", null);
+        Option<int?> validationImages = Add<int?>(command, "--validation-images", "Use only the first so many validation images (default: all).", null);
+        Option<string> model = Add(command, "--model", "Network: mlp, cnn, resnet18, resnet34, resnet50 or vgg16.", defaults.Model);
+        Option<int> width = Add(command, "--width", "Channels of the first stage; 64 is the paper's.", defaults.Width);
+        Option<string> activation = Add(command, "--activation", "Activation: relu, leakyrelu, gelu or silu.", defaults.Activation);
+        Option<int> epochs = Add(command, "--epochs", "Passes over the training images.", defaults.Epochs);
+        Option<int> batch = Add(command, "--batch", "Images a step.", defaults.Batch);
+        Option<int> accumulate = Add(command, "--accumulate", "Batches whose gradients are averaged before a step.", defaults.Accumulate);
+        Option<string> optimizer = Add(command, "--optimizer", "Update rule: sgd (momentum), adam or adamw.", defaults.Optimizer);
+        Option<double?> learningRate = Add<double?>(command, "--lr", "Peak learning rate (default: 0.1 for sgd, 0.005 for adam and adamw).", null);
+        Option<double> momentum = Add(command, "--momentum", "Momentum of sgd, 0 to 1.", defaults.Momentum);
+        Option<bool> nesterov = Add(command, "--nesterov", "Use Nesterov's rule with sgd.", defaults.Nesterov);
+        Option<double> adamEpsilon = Add(command, "--adam-epsilon", "Adam's epsilon.", defaults.AdamEpsilon);
+        Option<double> weightDecay = Add(command, "--weight-decay", "Weight decay a step, relative to the learning rate.", defaults.WeightDecay);
+        Option<bool> decoupledDecay = Add(command, "--decoupled-decay", "Keep sgd's weight decay out of the momentum.", defaults.DecoupledDecay);
+        Option<string> decayNorms = Add(command, "--decay-norms", "Decay the scales and shifts of normalizations too: on or off.", "on").Accept("on", "off");
+        Option<string> schedule = Add(
+            command, "--lr-schedule", "Learning rate over time: constant, cosine, onecycle, step (divided by 5 at 31, 62 and 93 %) or warmup-cosine (5 % warm-up).",
+            defaults.LearningRateSchedule);
+        Option<double?> clip = Add<double?>(command, "--clip-norm", "Limit of the gradient's global norm (default: none).", null);
+        Option<double> smoothing = Add(command, "--label-smoothing", "Share of the target spread over all classes, 0 to 1.", defaults.LabelSmoothing);
+        Option<bool> noAugment = Add(command, "--no-augment", "Train on the images as they are, without random crop and flip.", false);
+
+        Option<string?> method = Add<string?>(command, "--method", "Method: demp or dense (default: demp where a pruning option is given, else dense).", null);
+        DemonPruningOptions pruning = new();
+        Option<double?> lambda = Add<double?>(command, "--lambda", "Peak strength of the L1 pressure on normalization scales, at least 0 (default: 0).", null);
+        Option<double?> noiseStd = Add<double?>(
+            command, "--noise-std", $"Peak standard deviation of the weight noise a step (default: {pruning.NoiseStandardDeviation}).", null);
+        Option<double?> noiseVariance = Add<double?>(command, "--noise-variance", "The same as a variance; not together with --noise-std.", null);
+        Option<string> noise = Add(command, "--noise", "Whose weights receive noise: asymmetric (live units only), symmetric (all) or off.", "asymmetric")
+            .Accept("asymmetric", "symmetric", "off");
+        Option<string> noiseLiveness = Add(
+            command, "--noise-liveness", "Asymmetric noise decides by batch (live channels of this batch) or gradient (weight by weight).", "batch").Accept("batch", "gradient");
+        Option<string> noiseOn = Add(command, "--noise-on", "Noise on weights (and biases), or on all parameters, scales and shifts included.", "weights")
+            .Accept("weights", "all");
+        Option<string> regularizer = Add(command, "--regularizer", "Pressure: l1 or l2.", "l1").Accept("l1", "l2");
+        Option<string> regularizeOn = Add(command, "--regularize", "Pressure on scales of normalizations, or on all parameters.", "scales").Accept("scales", "all");
+        Option<string> pressure = Add(
+            command, "--pressure-schedule", "Pressure and noise over time: onecycle, onecycle-cosine, constant, cosine or warmup.", "onecycle")
+            .Accept("onecycle", "onecycle-cosine", "constant", "cosine", "warmup");
+        Option<double> pressureWarmup = Add(command, "--pressure-warmup", "Share of the cycle before its peak, 0 to 1.", pruning.WarmupShare);
+        Option<long?> pressureSpan = Add<long?>(command, "--pressure-span", "Steps of the cycle (default: all steps of the run).", null);
+        Option<long?> pruneEvery = Add<long?>(command, "--prune-every", $"Steps from one census and removal to the next (default: {pruning.PruneEvery}).", null);
+        Option<string> residual = Add(
+            command, "--residual", "Residual channels: mapped (each is removed on its own) or tied (a stage keeps its channels together).", "mapped").Accept("mapped", "tied");
+        Option<int> censusImages = Add(command, "--census-images", "Training images that decide who is dead.", pruning.CensusSize);
+
+        Option<ulong> seed = Add<ulong>(command, "--seed", "Seed of everything random; the same seed gives the same run.", 0);
+        Option<string> device = Add(command, "--device", $"Where to run: {string.Join(", ", Devices.Names)}.", defaults.Device);
+        Option<int?> threads = Add<int?>(command, "--threads", "Worker threads on the CPU (default: one a processor).", null);
+        Option<string> run = Add(command, "--run", "Name of the run; its folder is RUNS/NAME.", defaults.Run);
+        Option<string> runs = Add(command, "--runs", "Folder of all runs.", "runs");
+        Option<int> checkpointEvery = Add(command, "--checkpoint-every", "Epochs from one checkpoint to the next; the last epoch always saves one.", defaults.CheckpointEvery);
+        Option<bool> resume = Add(command, "--resume", "Continue the named run from its last checkpoint; its config.json decides all other options.", false);
+        Option<bool> overwrite = Add(command, "--overwrite", "Replace an existing run of this name.", false);
+
+        command.SetAction(result =>
+        {
+            string folder = Path.Combine(result.GetValue(runs)!, result.GetValue(run)!);
+            if (result.GetValue(resume))
+            {
+                return RunSession.Resume(folder);
+            }
+
+            double? std = result.GetValue(noiseStd);
+            double? variance = result.GetValue(noiseVariance);
+            if (std is not null && variance is not null)
+            {
+                throw new ArgumentException("--noise-std and --noise-variance say the same thing in two ways; give one of them.");
+            }
+
+            if (variance is < 0)
+            {
+                throw new ArgumentException($"--noise-variance must be 0 or above, but is {variance}.");
+            }
+
+            bool anyPruning = result.GetValue(lambda) is not null || std is not null || variance is not null || result.GetValue(pruneEvery) is not null;
+            string chosen = result.GetValue(method) ?? (anyPruning ? "demp" : "dense");
+            if (chosen is not ("demp" or "dense"))
+            {
+                throw new ArgumentException($"--method must be demp or dense, but is '{chosen}'.");
+            }
+
+            if (chosen == "dense" && anyPruning)
+            {
+                throw new ArgumentException("--method dense does not go with --lambda, --noise-std, --noise-variance or --prune-every; leave them out, or use --method demp.");
+            }
+
+            TrainingOptions options = new()
+            {
+                Data = result.GetValue(data)!,
+                TrainImages = result.GetValue(trainImages),
+                ValidationImages = result.GetValue(validationImages),
+                Model = result.GetValue(model)!,
+                Width = result.GetValue(width),
+                Activation = result.GetValue(activation)!,
+                Epochs = result.GetValue(epochs),
+                Batch = result.GetValue(batch),
+                Accumulate = result.GetValue(accumulate),
+                Optimizer = result.GetValue(optimizer)!,
+                LearningRate = result.GetValue(learningRate),
+                Momentum = result.GetValue(momentum),
+                Nesterov = result.GetValue(nesterov),
+                AdamEpsilon = result.GetValue(adamEpsilon),
+                WeightDecay = result.GetValue(weightDecay),
+                DecoupledDecay = result.GetValue(decoupledDecay),
+                DecayNorms = result.GetValue(decayNorms) == "on",
+                LearningRateSchedule = result.GetValue(schedule)!,
+                ClipNorm = result.GetValue(clip),
+                LabelSmoothing = result.GetValue(smoothing),
+                Augment = !result.GetValue(noAugment),
+                Seed = result.GetValue(seed),
+                Device = result.GetValue(device)!,
+                Threads = result.GetValue(threads),
+                Run = result.GetValue(run)!,
+                CheckpointEvery = result.GetValue(checkpointEvery),
+                Pruning = chosen == "dense"
+                    ? null
+                    : pruning with
+                    {
+                        Lambda = result.GetValue(lambda) ?? 0,
+                        NoiseStandardDeviation = std ?? (variance is { } v ? Math.Sqrt(v) : pruning.NoiseStandardDeviation),
+                        Noise = result.GetValue(noise) switch { "symmetric" => NoiseMode.Symmetric, "off" => NoiseMode.Off, _ => NoiseMode.Asymmetric },
+                        NoiseLiveness = result.GetValue(noiseLiveness) == "gradient" ? NoiseLiveness.Gradient : NoiseLiveness.Batch,
+                        NoiseOnNorms = result.GetValue(noiseOn) == "all",
+                        Regularizer = result.GetValue(regularizer) == "l2" ? Regularizer.L2 : Regularizer.L1,
+                        RegularizeAll = result.GetValue(regularizeOn) == "all",
+                        Schedule = result.GetValue(pressure) switch
+                        {
+                            "onecycle-cosine" => PressureSchedule.OneCycleCosine,
+                            "constant" => PressureSchedule.Constant,
+                            "cosine" => PressureSchedule.Cosine,
+                            "warmup" => PressureSchedule.Warmup,
+                            _ => PressureSchedule.OneCycle,
+                        },
+                        WarmupShare = result.GetValue(pressureWarmup),
+                        Span = result.GetValue(pressureSpan),
+                        PruneEvery = result.GetValue(pruneEvery) ?? pruning.PruneEvery,
+                        Residual = result.GetValue(residual) == "tied" ? ResidualMode.Tied : ResidualMode.Mapped,
+                        CensusSize = result.GetValue(censusImages),
+                    },
+            };
+            options.Validate();
+            return RunSession.Start(options, folder, result.GetValue(overwrite));
+        });
+        return command;
+    }
+
+    internal static Option<T> Add<T>(Command command, string name, string description, T defaultValue)
+    {
+        Option<T> option = new(name) { Description = description };
+        if (defaultValue is not (null or false))
+        {
+            option.DefaultValueFactory = _ => defaultValue;
+        }
+
+        command.Options.Add(option);
+        return option;
+    }
+
+    private static Option<string> Accept(this Option<string> option, params string[] values)
+    {
+        option.AcceptOnlyFromAmong(values);
+        return option;
+    }
+}
