@@ -38,7 +38,7 @@ public sealed class Vgg : Model
 
             string name = $"features.{index}";
             int outputs = plan[name, multiple * recipe.Width];
-            ConvBatchNormRelu layer = new(device, channels, outputs, 3, ConvolutionSettings.Square(padding: 1), recipe.ActivationFunction());
+            ConvBatchNormRelu layer = new(device, channels, outputs, 3, ConvolutionSettings.Square(padding: 1), recipe.ActivationFunction(), bias: true);
             Register(name, layer.Convolution);
             Register($"features.{index + 1}", layer.Norm);
             Register(name, layer.Activity!);
