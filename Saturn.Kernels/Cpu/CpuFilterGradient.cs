@@ -111,36 +111,51 @@ internal unsafe struct CpuFilterGradient : IParallelJob
     private readonly void Accumulate(float* gradient, float* source, int images, int rowFloats, long imageFloats, int stride, int vectors, Vector512<float>* sums)
     {
         int pixels = GradientHeight * GradientWidth;
-        nint sourceStep = (nint)Padding.SourceColumnStep * stride;
+        OuterWalk walk = new()
+        {
+            GradientStep = GradientPitch,
+            SourceStep = (nint)Padding.SourceColumnStep * stride,
+            Images = images,
+            GradientImage = (long)pixels * GradientPitch,
+            SourceImage = imageFloats,
+            Segments = GradientHeight,
+            GradientSegment = (long)GradientWidth * GradientPitch,
+            SourceSegment = (long)Padding.SourceRowStep * rowFloats,
+            Length = GradientWidth,
+        };
         if (Flat)
         {
             // 1×1 kernels of stride 1, and linear layers: all pixels of the slab are one segment.
-            Outer(vectors, gradient, source, 1, images * pixels, 0, 0, sourceStep, sums);
-            return;
+            walk.Images = 1;
+            walk.Segments = 1;
+            walk.Length = images * pixels;
         }
 
-        for (int n = 0; n < images; n++)
-        {
-            Outer(
-                vectors, gradient + (long)n * pixels * GradientPitch, source + n * imageFloats, GradientHeight, GradientWidth, (long)GradientWidth * GradientPitch,
-                (long)Padding.SourceRowStep * rowFloats, sourceStep, sums);
-        }
-    }
-
-    private readonly void Outer(
-        int vectors, float* gradient, float* source, int segments, int length, long gradientSegment, long sourceSegment, nint sourceStep, Vector512<float>* sums)
-    {
         switch (vectors)
         {
             case 1:
-                CpuConvolutionTiles.Outer1(gradient, source, segments, length, gradientSegment, sourceSegment, GradientPitch, sourceStep, sums);
+                CpuConvolutionTiles.Outer1(gradient, source, walk, sums);
                 break;
             case 2:
-                CpuConvolutionTiles.Outer2(gradient, source, segments, length, gradientSegment, sourceSegment, GradientPitch, sourceStep, sums);
+                CpuConvolutionTiles.Outer2(gradient, source, walk, sums);
                 break;
             default:
-                CpuConvolutionTiles.Outer3(gradient, source, segments, length, gradientSegment, sourceSegment, GradientPitch, sourceStep, sums);
+                CpuConvolutionTiles.Outer3(gradient, source, walk, sums);
                 break;
         }
     }
+}
+
+/// <summary>The pixels that a filter-gradient tile sums over: images of segments (rows of the output) of pixels, with the distances on both sides in floats.</summary>
+internal struct OuterWalk
+{
+    public int Images;
+    public long GradientImage;
+    public long SourceImage;
+    public int Segments;
+    public long GradientSegment;
+    public long SourceSegment;
+    public int Length;
+    public nint GradientStep;
+    public nint SourceStep;
 }

@@ -5,7 +5,7 @@ namespace Saturn.Kernels.Cpu;
 
 /// <summary>
 /// A pool of 64-byte aligned blocks. Freed blocks are kept and handed out again to requests that fill at least seven eighths of them, so a steady
-/// training step asks the system for nothing. When the cache outgrows what is in use, it is given back.
+/// training step asks the system for nothing. When live and cached blocks together outgrow twice the largest use so far, the cache is given back.
 /// </summary>
 internal sealed unsafe class CpuMemory : IDeviceMemory, IDisposable
 {
@@ -61,7 +61,8 @@ internal sealed unsafe class CpuMemory : IDeviceMemory, IDisposable
             }
             else
             {
-                if (CachedBytes > Math.Max(LiveBytes / 4, 16 << 20))
+                // A steady step finds every size it asks for. Misses come from changing sizes, after a compaction or in evaluation: then the cache must not pile up.
+                if (LiveBytes + CachedBytes + capacity > 2 * Math.Max(PeakLiveBytes, LiveBytes + capacity))
                 {
                     ReleaseCache();
                 }

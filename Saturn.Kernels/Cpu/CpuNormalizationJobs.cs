@@ -18,6 +18,7 @@ internal unsafe struct MomentsJob : IParallelJob
         float* first = Input + (long)Chunks.First(item) * Pitch;
         double* mean = Partials + item * 2L * Pitch;
         double* squares = mean + Pitch;
+        float* results = stackalloc float[24];
         for (int c = 0; c < Pitch; c += 8)
         {
             Vector256<float> pivot = Vector256.Load(first + c);
@@ -31,11 +32,14 @@ internal unsafe struct MomentsJob : IParallelJob
                 x += Pitch;
             }
 
+            pivot.Store(results);
+            sum.Store(results + 8);
+            square.Store(results + 16);
             for (int lane = 0; lane < 8; lane++)
             {
-                double s = sum.GetElement(lane);
-                mean[c + lane] = pivot.GetElement(lane) + s / rows;
-                squares[c + lane] = Math.Max(0, square.GetElement(lane) - s * s / rows);
+                double s = results[8 + lane];
+                mean[c + lane] = results[lane] + s / rows;
+                squares[c + lane] = Math.Max(0, results[16 + lane] - s * s / rows);
             }
         }
     }
@@ -196,7 +200,32 @@ internal unsafe struct NormalizeBackwardJob : IParallelJob
         int rows = Chunks.RowsOf(item);
         long first = (long)Chunks.First(item) * Pitch;
         float* sums = Partials + item * 2L * Pitch;
-        for (int c = 0; c < Pitch; c += 8)
+        int c = 0;
+        for (; c + 16 <= Pitch; c += 16)
+        {
+            Vector512<float> scale = Vector512.Load(Scale + c);
+            Vector512<float> shift = Vector512.Load(Shift + c);
+            Vector512<float> mean = Vector512.Load(Mean + c);
+            Vector512<float> sum = default, product = default;
+            float* x = Input + first + c;
+            float* g = Gradient + first + c;
+            float* z = Output == null ? null : Output + first + c;
+            for (int row = 0; row < rows; row++)
+            {
+                Vector512<float> value = Vector512.Load(x);
+                Vector512<float> dz = Derivative(Vector512.Load(g), z == null ? Vector512.FusedMultiplyAdd(value, scale, shift) : Vector512.Load(z));
+                sum += dz;
+                product = Vector512.FusedMultiplyAdd(dz, value - mean, product);
+                x += Pitch;
+                g += Pitch;
+                z += z == null ? 0 : Pitch;
+            }
+
+            sum.Store(sums + c);
+            product.Store(sums + Pitch + c);
+        }
+
+        if (c < Pitch)
         {
             Vector256<float> scale = Vector256.Load(Scale + c);
             Vector256<float> shift = Vector256.Load(Shift + c);
@@ -206,7 +235,8 @@ internal unsafe struct NormalizeBackwardJob : IParallelJob
             for (int row = 0; row < rows; row++)
             {
                 Vector256<float> x = Vector256.Load(Input + at);
-                Vector256<float> dz = Derivative(Vector256.Load(Gradient + at), x, scale, shift, at);
+                Vector256<float> dz = Derivative(
+                    Vector256.Load(Gradient + at), Output == null ? Vector256.FusedMultiplyAdd(x, scale, shift) : Vector256.Load(Output + at));
                 sum += dz;
                 product = Vector256.FusedMultiplyAdd(dz, x - mean, product);
                 at += Pitch;
@@ -226,31 +256,47 @@ internal unsafe struct NormalizeBackwardJob : IParallelJob
         for (int row = first; row < first + rows; row++)
         {
             long start = (long)row * Pitch;
-            for (int c = 0; c < Pitch; c += 8)
+            float* direct = ResidualGradient != null && InverseMap == null ? ResidualGradient + start : InverseMap == null ? null : dzRow;
+            bool adds = AccumulateResidual && InverseMap == null;
+            int c = 0;
+            for (; c + 16 <= Pitch; c += 16)
+            {
+                long at = start + c;
+                Vector512<float> x = Vector512.Load(Input + at);
+                Vector512<float> dz = Derivative(
+                    Vector512.Load(Gradient + at),
+                    Output == null ? Vector512.FusedMultiplyAdd(x, Vector512.Load(Scale + c), Vector512.Load(Shift + c)) : Vector512.Load(Output + at));
+                if (direct != null)
+                {
+                    (adds ? Vector512.Load(direct + c) + dz : dz).Store(direct + c);
+                }
+
+                if (InputGradient != null)
+                {
+                    Vector512.FusedMultiplyAdd(
+                        dz, Vector512.Load(Factors + c), Vector512.FusedMultiplyAdd(x, Vector512.Load(Factors + Pitch + c), Vector512.Load(Factors + 2 * Pitch + c)))
+                        .Store(InputGradient + at);
+                }
+            }
+
+            if (c < Pitch)
             {
                 long at = start + c;
                 Vector256<float> x = Vector256.Load(Input + at);
-                Vector256<float> dz = Derivative(Vector256.Load(Gradient + at), x, Vector256.Load(Scale + c), Vector256.Load(Shift + c), at);
+                Vector256<float> dz = Derivative(
+                    Vector256.Load(Gradient + at),
+                    Output == null ? Vector256.FusedMultiplyAdd(x, Vector256.Load(Scale + c), Vector256.Load(Shift + c)) : Vector256.Load(Output + at));
+                if (direct != null)
+                {
+                    (adds ? Vector256.Load(direct + c) + dz : dz).Store(direct + c);
+                }
+
                 if (InputGradient != null)
                 {
-                    Vector256<float> dx = Vector256.FusedMultiplyAdd(
-                        dz, Vector256.Load(Factors + c), Vector256.FusedMultiplyAdd(x, Vector256.Load(Factors + Pitch + c), Vector256.Load(Factors + 2 * Pitch + c)));
-                    dx.Store(InputGradient + at);
+                    Vector256.FusedMultiplyAdd(
+                        dz, Vector256.Load(Factors + c), Vector256.FusedMultiplyAdd(x, Vector256.Load(Factors + Pitch + c), Vector256.Load(Factors + 2 * Pitch + c)))
+                        .Store(InputGradient + at);
                 }
-
-                if (ResidualGradient == null)
-                {
-                    continue;
-                }
-
-                if (InverseMap != null)
-                {
-                    dz.Store(dzRow + c);
-                    continue;
-                }
-
-                float* target = ResidualGradient + at;
-                (AccumulateResidual ? Vector256.Load(target) + dz : dz).Store(target);
             }
 
             if (ResidualGradient != null && InverseMap != null)
@@ -266,16 +312,22 @@ internal unsafe struct NormalizeBackwardJob : IParallelJob
         }
     }
 
+    /// <summary>The output gradient times the activation's derivative, which is told by the sign of the pre-activation (or of the output).</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private readonly Vector256<float> Derivative(Vector256<float> gradient, Vector256<float> x, Vector256<float> scale, Vector256<float> shift, long at)
+    private readonly Vector512<float> Derivative(Vector512<float> gradient, Vector512<float> sign)
     {
-        if (Kind == ActivationKind.Identity)
-        {
-            return gradient;
-        }
+        Vector512<float> positive = Vector512.GreaterThan(sign, Vector512<float>.Zero);
+        return Kind == ActivationKind.Relu
+            ? gradient & positive
+            : Kind == ActivationKind.Identity ? gradient : Vector512.ConditionalSelect(positive, gradient, gradient * Slope);
+    }
 
-        Vector256<float> sign = Output != null ? Vector256.Load(Output + at) : Vector256.FusedMultiplyAdd(x, scale, shift);
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private readonly Vector256<float> Derivative(Vector256<float> gradient, Vector256<float> sign)
+    {
         Vector256<float> positive = Vector256.GreaterThan(sign, Vector256<float>.Zero);
-        return Kind == ActivationKind.Relu ? gradient & positive : Vector256.ConditionalSelect(positive, gradient, gradient * Slope);
+        return Kind == ActivationKind.Relu
+            ? gradient & positive
+            : Kind == ActivationKind.Identity ? gradient : Vector256.ConditionalSelect(positive, gradient, gradient * Slope);
     }
 }

@@ -167,11 +167,22 @@ internal sealed unsafe class CpuOptimizer(WorkerTeam team, CpuMemory memory) : I
             uint* columns = (uint*)tensor->OriginalColumns.Address;
             uint originalRow = tensor->OriginalRows.IsNone ? (uint)row : ((uint*)tensor->OriginalRows.Address)[row];
             int count = tensor->Columns;
+            float* values = stackalloc float[16];
             for (int c = 0; c < count; c += 16)
             {
                 Vector512<uint> position = Vector512<uint>.Indices + Vector512.Create((uint)c);
                 Vector512<uint> indices = columns == null ? position : CpuTapConvolution.LoadLanes((float*)columns + c, Math.Min(16, count - c)).AsUInt32();
                 Vector512<float> noise = Philox.Normals(indices, (uint)tap, originalRow, tensor->TensorId, Key0, Key1) * tensor->NoiseStandardDeviation;
+                if (!vector && tensor->NoiseGradientThreshold <= 0)
+                {
+                    // The whole row is live: padding lanes keep their zero.
+                    int valid = Math.Min(16, Shape.PitchOf(count) - c);
+                    noise &= Vector512.LessThan(position, Vector512.Create((uint)count)).AsSingle();
+                    CpuTapConvolution.StoreLanes(CpuTapConvolution.LoadLanes(weight + c, valid) + noise, weight + c, valid);
+                    continue;
+                }
+
+                noise.Store(values);
                 for (int lane = 0; lane < Math.Min(16, count - c); lane++)
                 {
                     int at = c + lane;
@@ -179,7 +190,7 @@ internal sealed unsafe class CpuOptimizer(WorkerTeam team, CpuMemory memory) : I
                         && (tensor->NoiseGradientThreshold <= 0 || Math.Abs(gradient[at]) * Math.Abs(Scale) >= tensor->NoiseGradientThreshold);
                     if (alive)
                     {
-                        weight[at] += noise.GetElement(lane);
+                        weight[at] += values[lane];
                     }
                 }
             }

@@ -188,10 +188,13 @@ internal unsafe struct CpuTapConvolution : IParallelJob
 
         // Without groups the lanes up to the pitch are written: the packed weights are zero there, which keeps the padding zero.
         int lanes = (OutputChannelOffset == 0 && LastGroup ? OutputPitch : OutputChannels) - vector * 16;
-        for (int p = 0; p < pixels; p += 8)
+        int step = 8;
+        for (int p = 0; p < pixels; p += step)
         {
-            int count = Math.Min(8, pixels - p);
-            for (int i = 0; i < 8; i++)
+            nint distance = width == 1 ? RegularDistance(sourceOffsets, p, pixels) : 0;
+            step = distance > 0 ? 16 : 8;
+            int count = Math.Min(step, pixels - p);
+            for (int i = 0; i < step; i++)
             {
                 for (int v = 0; v < width; v++)
                 {
@@ -204,6 +207,9 @@ internal unsafe struct CpuTapConvolution : IParallelJob
 
             switch (width)
             {
+                case 1 when distance > 0:
+                    CpuConvolutionTiles.Row16(source + sourceOffsets[p], distance, runs, runCount, weights, sums);
+                    break;
                 case 1:
                     CpuConvolutionTiles.Tile1(source, sourceOffsets + p, runs, runCount, weights, sums);
                     break;
@@ -223,6 +229,26 @@ internal unsafe struct CpuTapConvolution : IParallelJob
                 }
             }
         }
+    }
+
+    /// <summary>The distance from one pixel to the next where sixteen of them stand in a row, else 0.</summary>
+    private static nint RegularDistance(int* offsets, int first, int pixels)
+    {
+        if (first + 16 > pixels)
+        {
+            return 0;
+        }
+
+        int distance = offsets[first + 1] - offsets[first];
+        for (int i = 2; i < 16; i++)
+        {
+            if (offsets[first + i] - offsets[first + i - 1] != distance)
+            {
+                return 0;
+            }
+        }
+
+        return distance;
     }
 
     private readonly void ListPixels(in TapClass taps, int images, int* sourceOffsets, int* outputOffsets)
@@ -298,6 +324,7 @@ internal unsafe struct CpuTapConvolution : IParallelJob
         PartRange(part, out int vector, out int lastVector);
         double* mean = Moments + (long)group * 2 * MomentsPitch + OutputChannelOffset;
         double* squares = mean + MomentsPitch;
+        float* results = stackalloc float[48];
         for (; vector < lastVector; vector++)
         {
             int valid = Math.Min(16, OutputChannels - vector * 16);
@@ -323,39 +350,30 @@ internal unsafe struct CpuTapConvolution : IParallelJob
                 square0 = Vector512.FusedMultiplyAdd(a, a, square0);
             }
 
-            sum0 += sum1;
-            square0 += square1;
-            for (int lane = 0; lane < valid; lane++)
-            {
-                double s = sum0.GetElement(lane);
-                mean[vector * 16 + lane] = pivot.GetElement(lane) + s / pixels;
-                squares[vector * 16 + lane] = Math.Max(0, square0.GetElement(lane) - s * s / pixels);
-            }
+            pivot.Store(results);
+            (sum0 + sum1).Store(results + 16);
+            (square0 + square1).Store(results + 32);
+            WriteMoments(results, pixels, valid, mean + vector * 16, squares + vector * 16);
         }
     }
 
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    internal static Vector512<float> LoadLanes(float* from, int lanes)
+    private static void WriteMoments(float* results, int pixels, int valid, double* mean, double* squares)
     {
-        if (lanes >= 16)
+        for (int lane = 0; lane < valid; lane++)
         {
-            return Vector512.Load(from);
+            double sum = results[16 + lane];
+            mean[lane] = results[lane] + sum / pixels;
+            squares[lane] = Math.Max(0, results[32 + lane] - sum * sum / pixels);
         }
-
-        if (lanes == 8)
-        {
-            return Vector512.Create(Vector256.Load(from), Vector256<float>.Zero);
-        }
-
-        Vector512<float> value = Vector512<float>.Zero;
-        for (int i = 0; i < lanes; i++)
-        {
-            value = value.WithElement(i, from[i]);
-        }
-
-        return value;
     }
 
+    /// <summary>The first lanes of a vector from memory, zeros in the others; sixteen and eight are the usual counts.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    internal static Vector512<float> LoadLanes(float* from, int lanes) => lanes >= 16
+        ? Vector512.Load(from)
+        : lanes == 8 ? Vector512.Create(Vector256.Load(from), Vector256<float>.Zero) : LoadFew(from, lanes);
+
+    /// <summary>Stores the first lanes of a vector.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     internal static void StoreLanes(Vector512<float> value, float* to, int lanes)
     {
@@ -369,10 +387,31 @@ internal unsafe struct CpuTapConvolution : IParallelJob
         }
         else
         {
-            for (int i = 0; i < lanes; i++)
-            {
-                to[i] = value.GetElement(i);
-            }
+            StoreFew(value, to, lanes);
+        }
+    }
+
+    // Apart from the callers, whose vectors would otherwise live in memory for the sake of the variable index.
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static Vector512<float> LoadFew(float* from, int lanes)
+    {
+        float* buffer = stackalloc float[16];
+        for (int i = 0; i < 16; i++)
+        {
+            buffer[i] = i < lanes ? from[i] : 0;
+        }
+
+        return Vector512.Load(buffer);
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static void StoreFew(Vector512<float> value, float* to, int lanes)
+    {
+        float* buffer = stackalloc float[16];
+        value.Store(buffer);
+        for (int i = 0; i < lanes; i++)
+        {
+            to[i] = buffer[i];
         }
     }
 }
