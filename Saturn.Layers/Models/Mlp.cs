@@ -21,7 +21,10 @@ public sealed class Mlp : Model
     {
         int hidden1 = plan["layers.0", recipe.Width];
         int hidden2 = plan["layers.1", Math.Max(1, recipe.Width / 3)];
-        first = Register("layers.0", new Linear(device, recipe.InputHeight * recipe.InputWidth * recipe.InputChannels, hidden1));
+        first = Register("layers.0", new Linear(device, recipe.InputHeight * recipe.InputWidth * recipe.InputChannels, hidden1)
+        {
+            FlattenedImage = (recipe.InputHeight, recipe.InputWidth),
+        });
         firstActivation = Register("layers.0", new ActivationLayer(device, hidden1, recipe.ActivationFunction()));
         second = Register("layers.1", new Linear(device, hidden1, hidden2));
         secondActivation = Register("layers.1", new ActivationLayer(device, hidden2, recipe.ActivationFunction()));
