@@ -155,7 +155,7 @@ def run(network, x, labels):
 def main():
     folder = pathlib.Path(sys.argv[1])
     torch.set_num_threads(1)
-    torch.manual_seed(1)
+    torch.manual_seed(4)
     export(folder, "resnet50", ResNet([3, 4, 6, 3], True, 1, 5, True), 8, 72, 5)
     torch.manual_seed(1)
     export(folder, "resnet18", ResNet([2, 2, 2, 2], False, 2, 10, False), 4, 16, 10)
