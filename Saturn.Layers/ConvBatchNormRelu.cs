@@ -20,10 +20,11 @@ public sealed class ConvBatchNormRelu
     /// <param name="kernel">Filter size.</param>
     /// <param name="settings">Stride, padding, dilation, groups.</param>
     /// <param name="activation">What follows the norm (and the sum); Identity for a shortcut's norm.</param>
-    public ConvBatchNormRelu(Device device, int inputChannels, int outputChannels, int kernel, ConvolutionSettings settings, Activation activation)
+    /// <param name="bias">Whether the convolution has a bias.</param>
+    public ConvBatchNormRelu(Device device, int inputChannels, int outputChannels, int kernel, ConvolutionSettings settings, Activation activation, bool bias = false)
     {
         this.activation = activation;
-        Convolution = new Convolution2d(device, inputChannels, outputChannels, kernel, settings);
+        Convolution = new Convolution2d(device, inputChannels, outputChannels, kernel, settings, bias);
         Norm = new BatchNorm(device, outputChannels);
         Activity = activation.Kind == ActivationKind.Identity ? null : new ChannelActivity(device, outputChannels, activation);
     }
@@ -39,5 +40,6 @@ public sealed class ConvBatchNormRelu
 
     /// <summary>Runs the three, adding a residual before the activation.</summary>
     public Tensor Forward(Tensor input, Tensor residual = default, Shortcut? shortcut = null) => Operation.ConvBatchNormRelu(
-        input, Convolution.Weight.Value, Convolution.Settings, Norm.Arguments, new NormalizationTail(activation, residual, shortcut, Activity));
+        input, Convolution.Weight.Value, Convolution.Settings, Norm.Arguments, new NormalizationTail(activation, residual, shortcut, Activity),
+        Convolution.Bias?.Value ?? default);
 }

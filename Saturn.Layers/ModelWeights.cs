@@ -22,7 +22,6 @@ public static class ModelWeights
     public static void Load(Module module, string path)
     {
         Dictionary<string, SafeTensor> tensors = SafeTensors.Read(path);
-        module.AdaptForeignWeights(tensors);
         Parameter[] parameters = [.. module.Parameters];
         Load(parameters, parameter => parameter.Name, parameter => parameter.Value, tensors, path);
         HashSet<string> known = [.. parameters.Select(parameter => parameter.Name)];

@@ -1,5 +1,4 @@
 using Saturn.Engine;
-using Saturn.Engine.Checkpoints;
 using Saturn.Kernels;
 
 namespace Saturn.Layers;
@@ -71,14 +70,6 @@ public abstract class Module : IDisposable
     {
         Dispose(true);
         GC.SuppressFinalize(this);
-    }
-
-    /// <summary>
-    /// Rewrites the arrays of a weights file before they are loaded, where another framework builds the same network from other parameters. Called on the outermost
-    /// module; the default leaves them as they are.
-    /// </summary>
-    protected internal virtual void AdaptForeignWeights(IDictionary<string, SafeTensor> tensors)
-    {
     }
 
     /// <summary>Frees the module's resources.</summary>

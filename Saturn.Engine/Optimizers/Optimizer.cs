@@ -60,8 +60,9 @@ public abstract class Optimizer : IDisposable
     public void Step(double gradientScale = 1)
     {
         int count = 0;
-        foreach (ParameterGroup group in Groups)
+        for (int g = 0; g < Groups.Count; g++)
         {
+            ParameterGroup group = Groups[g];
             for (int i = 0; i < group.Parameters.Count; i++)
             {
                 Parameter parameter = group.Parameters[i];
@@ -103,11 +104,11 @@ public abstract class Optimizer : IDisposable
     /// <summary>Forgets all gradients.</summary>
     public void ClearGradients()
     {
-        foreach (ParameterGroup group in Groups)
+        for (int g = 0; g < Groups.Count; g++)
         {
-            for (int i = 0; i < group.Parameters.Count; i++)
+            for (int i = 0; i < Groups[g].Parameters.Count; i++)
             {
-                group.Parameters[i].ClearGradient();
+                Groups[g].Parameters[i].ClearGradient();
             }
         }
     }

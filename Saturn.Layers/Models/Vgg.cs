@@ -1,5 +1,4 @@
 using Saturn.Engine;
-using Saturn.Engine.Checkpoints;
 using Saturn.Engine.Operations;
 using Saturn.Kernels;
 using Saturn.Kernels.Families;
@@ -8,8 +7,7 @@ namespace Saturn.Layers.Models;
 
 /// <summary>
 /// VGG-16 with batch norm (Simonyan and Zisserman, 2015) under torchvision's names: thirteen 3×3 convolutions and a 2×2 maximum pooling after the 2nd, 4th, 7th, 10th and 13th. Images up to 64 pixels get a
-/// single linear classifier over the flattened rest, as is usual for CIFAR; larger ones the ImageNet classifier with two hidden layers of 64·width units and dropout of one half. Convolutions have no
-/// bias; one that comes with a weights file goes into the running mean behind it.
+/// single linear classifier over the flattened rest, as is usual for CIFAR; larger ones the ImageNet classifier with two hidden layers of 64·width units and dropout of one half.
 /// </summary>
 public sealed class Vgg : Model
 {
@@ -28,6 +26,37 @@ public sealed class Vgg : Model
             throw new ArgumentException($"vgg16 halves its images five times and needs at least 32×32 pixels, but got {recipe.InputHeight}×{recipe.InputWidth}.");
         }
 
+        try
+        {
+            Build(device, recipe, plan);
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
+    }
+
+    /// <inheritdoc/>
+    public override Tensor Forward(Tensor input)
+    {
+        Tensor x = input;
+        for (int i = 0; i < layers.Count; i++)
+        {
+            x = layers[i]?.Forward(x) ?? Operation.MaximumPool(x, PoolingSettings.Square(2));
+        }
+
+        x = Operation.Flatten(x);
+        for (int i = 0; i < classifier.Count; i++)
+        {
+            x = classifier[i].Forward(x);
+        }
+
+        return x;
+    }
+
+    private void Build(Device device, ModelRecipe recipe, ChannelPlan plan)
+    {
         int channels = recipe.InputChannels;
         Activation activation = recipe.ActivationFunction();
         int index = 0;
@@ -42,7 +71,7 @@ public sealed class Vgg : Model
 
             string name = $"features.{index}";
             int outputs = plan[name, multiple * recipe.Width];
-            ConvBatchNormRelu layer = new(device, channels, outputs, 3, ConvolutionSettings.Square(padding: 1), activation);
+            ConvBatchNormRelu layer = new(device, channels, outputs, 3, ConvolutionSettings.Square(padding: 1), activation, bias: true);
             Register(name, layer.Convolution);
             Register($"features.{index + 1}", layer.Norm);
             Register(name, layer.Activity!);
@@ -71,40 +100,6 @@ public sealed class Vgg : Model
         Add("classifier.3", new ActivationLayer(device, second, activation));
         Add("classifier.5", new Dropout(device, 0.5f, recipe.Seed));
         Add("classifier.6", new Linear(device, second, recipe.Classes));
-    }
-
-    /// <inheritdoc/>
-    public override Tensor Forward(Tensor input)
-    {
-        Tensor x = input;
-        for (int i = 0; i < layers.Count; i++)
-        {
-            x = layers[i]?.Forward(x) ?? Operation.MaximumPool(x, PoolingSettings.Square(2));
-        }
-
-        x = Operation.Flatten(x);
-        for (int i = 0; i < classifier.Count; i++)
-        {
-            x = classifier[i].Forward(x);
-        }
-
-        return x;
-    }
-
-    /// <inheritdoc/>
-    protected internal override void AdaptForeignWeights(IDictionary<string, SafeTensor> tensors)
-    {
-        for (int i = 0; i < layers.Count; i++)
-        {
-            // norm(conv + bias) with running mean m is norm(conv) with m − bias; in training the batch mean takes a bias away anyway.
-            if (layers[i] is { } layer && tensors.TryGetValue(layer.Convolution.Name + ".bias", out SafeTensor? bias)
-                && tensors.TryGetValue(layer.Norm.RunningMean.Name, out SafeTensor? mean) && mean.Values.Length == bias.Values.Length)
-            {
-                float[] shifted = [.. mean.Values.Zip(bias.Values, (m, b) => m - b)];
-                tensors[layer.Norm.RunningMean.Name] = mean with { Values = shifted };
-                tensors.Remove(layer.Convolution.Name + ".bias");
-            }
-        }
     }
 
     private void Add(string name, Module module) => classifier.Add(Register(name, module));

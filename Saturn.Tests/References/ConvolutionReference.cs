@@ -37,26 +37,26 @@ public static class ConvolutionReference
         int groupIn = shape.GroupInputChannels;
         int groupOut = shape.GroupOutputChannels;
         for (int n = 0; n < shape.Batch; n++)
-        for (int oh = 0; oh < shape.OutputHeight; oh++)
-        for (int ow = 0; ow < shape.OutputWidth; ow++)
-        for (int o = 0; o < shape.OutputChannels; o++)
-        for (int r = 0; r < shape.KernelHeight; r++)
-        for (int s = 0; s < shape.KernelWidth; s++)
-        {
-            int h = oh * shape.StrideHeight + r * shape.DilationHeight - shape.PaddingHeight;
-            int w = ow * shape.StrideWidth + s * shape.DilationWidth - shape.PaddingWidth;
-            if (h < 0 || h >= shape.InputHeight || w < 0 || w >= shape.InputWidth)
-            {
-                continue;
-            }
+            for (int oh = 0; oh < shape.OutputHeight; oh++)
+                for (int ow = 0; ow < shape.OutputWidth; ow++)
+                    for (int o = 0; o < shape.OutputChannels; o++)
+                        for (int r = 0; r < shape.KernelHeight; r++)
+                            for (int s = 0; s < shape.KernelWidth; s++)
+                            {
+                                int h = oh * shape.StrideHeight + r * shape.DilationHeight - shape.PaddingHeight;
+                                int w = ow * shape.StrideWidth + s * shape.DilationWidth - shape.PaddingWidth;
+                                if (h < 0 || h >= shape.InputHeight || w < 0 || w >= shape.InputWidth)
+                                {
+                                    continue;
+                                }
 
-            for (int i = 0; i < groupIn; i++)
-            {
-                long x = ((n * (long)shape.InputHeight + h) * shape.InputWidth + w) * shape.InputChannels + o / groupOut * groupIn + i;
-                long wi = ((o * (long)shape.KernelHeight + r) * shape.KernelWidth + s) * groupIn + i;
-                long y = ((n * (long)shape.OutputHeight + oh) * shape.OutputWidth + ow) * shape.OutputChannels + o;
-                product(x, wi, y);
-            }
-        }
+                                for (int i = 0; i < groupIn; i++)
+                                {
+                                    long x = ((n * (long)shape.InputHeight + h) * shape.InputWidth + w) * shape.InputChannels + o / groupOut * groupIn + i;
+                                    long wi = ((o * (long)shape.KernelHeight + r) * shape.KernelWidth + s) * groupIn + i;
+                                    long y = ((n * (long)shape.OutputHeight + oh) * shape.OutputWidth + ow) * shape.OutputChannels + o;
+                                    product(x, wi, y);
+                                }
+                            }
     }
 }

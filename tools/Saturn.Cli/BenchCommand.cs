@@ -1,9 +1,97 @@
 using System.CommandLine;
+using Saturn.Bench;
+using Saturn.Kernels;
+using Saturn.Training;
 
 namespace Saturn.Cli;
 
 /// <summary><c>saturn bench</c>: kernels and whole steps, beside PyTorch where it is installed.</summary>
 internal static class BenchCommand
 {
-    public static Command Create() => new("bench", "Measure kernels or whole training steps, beside PyTorch where it is installed.");
+    public static Command Create()
+    {
+        Command command = new("bench", "Measure kernels or whole training steps, in turn with PyTorch where it is installed (tools/install-peers.sh).");
+        command.Subcommands.Add(CreateKernels());
+        command.Subcommands.Add(CreateSteps());
+        command.Subcommands.Add(CreatePeak());
+        return command;
+    }
+
+    private static Command CreateKernels()
+    {
+        Command command = new("kernels", "Convolutions in all three passes, and the kernels that memory bounds, with their share of the machine's limits.");
+        var (device, threads, rounds, noPeer, markdown) = CommonOptions(command, 7);
+        Option<int> batch = TrainCommand.Add(command, "--batch", "Images.", 32);
+        Option<string?> filter = TrainCommand.Add<string?>(command, "--filter", "Only layers whose name contains this.", null);
+        command.SetAction(result =>
+        {
+            using Device opened = Devices.Open(result.GetValue(device)!, result.GetValue(threads));
+            using PeerProcess? peer = result.GetValue(noPeer) ? null : PeerProcess.StartTorch();
+            KernelBenchOptions options = new(
+                $"saturn bench kernels --batch {result.GetValue(batch)}", result.GetValue(threads) ?? Environment.ProcessorCount, new Repetition(result.GetValue(rounds), 1, 5), peer,
+                result.GetValue(filter));
+            Print(ConvolutionBench.Run(opened, ConvolutionBench.Layers(result.GetValue(batch)), options), result.GetValue(markdown));
+            Print(MemoryBoundBench.Run(opened, result.GetValue(batch), options), result.GetValue(markdown));
+            return 0;
+        });
+        return command;
+    }
+
+    private static Command CreateSteps()
+    {
+        Command command = new("steps", "Whole training steps of ResNet-18 on 32×32 images, dense and at fewer channels: time, images a second, peak memory.");
+        var (device, threads, rounds, noPeer, markdown) = CommonOptions(command, 7);
+        Option<string?> filter = TrainCommand.Add<string?>(command, "--filter", "Only networks whose name contains this.", null);
+        command.SetAction(result =>
+        {
+            using Device opened = Devices.Open(result.GetValue(device)!, result.GetValue(threads));
+            using PeerProcess? peer = result.GetValue(noPeer) ? null : PeerProcess.StartTorch();
+            StepCase[] cases = [.. StepCase.Default.Where(one => one.Name.Contains(result.GetValue(filter) ?? "", StringComparison.OrdinalIgnoreCase))];
+            if (cases.Length == 0)
+            {
+                throw new ArgumentException($"No network's name contains '{result.GetValue(filter)}'; known: {string.Join("; ", StepCase.Default.Select(one => one.Name))}.");
+            }
+
+            StepBenchOptions options = new(
+                "saturn bench steps", $"{opened.Name} ({opened.Description})", result.GetValue(threads) ?? Environment.ProcessorCount, new Repetition(result.GetValue(rounds), 1, 3));
+            Print(
+                StepBench.Run(cases, one => new ResNetStepWorkload(opened, one), peer, one => FreshProcess.Measure(["bench", "peak", one.Name, "--device", opened.Name]), options),
+                result.GetValue(markdown));
+            return 0;
+        });
+        return command;
+    }
+
+    private static Command CreatePeak()
+    {
+        Command command = new("peak", "Run three training steps of one network of 'steps' and print the process's peak memory in bytes.");
+        Argument<string> name = new("network") { Description = "The network's name in the table of 'steps'." };
+        command.Arguments.Add(name);
+        Option<string> device = TrainCommand.Add(command, "--device", "Where to run.", "cpu");
+        command.SetAction(result =>
+        {
+            StepCase network = StepCase.Default.FirstOrDefault(one => one.Name == result.GetValue(name))
+                ?? throw new ArgumentException($"Unknown network '{result.GetValue(name)}'; known: {string.Join("; ", StepCase.Default.Select(one => one.Name))}.");
+            using Device opened = Devices.Open(result.GetValue(device)!);
+            using ResNetStepWorkload workload = new(opened, network);
+            for (int i = 0; i < 3; i++)
+            {
+                workload.Step();
+            }
+
+            Console.WriteLine(Machine.PeakResidentBytes());
+            return 0;
+        });
+        return command;
+    }
+
+    private static (Option<string> Device, Option<int?> Threads, Option<int> Rounds, Option<bool> NoPeer, Option<bool> Markdown) CommonOptions(Command command, int rounds) =>
+    (
+        TrainCommand.Add(command, "--device", $"Where to run: {string.Join(", ", Devices.Names)}.", "cpu"),
+        TrainCommand.Add<int?>(command, "--threads", "Worker threads (default: one a processor).", null),
+        TrainCommand.Add(command, "--rounds", "Rounds in which the two sides take turns.", rounds),
+        TrainCommand.Add(command, "--no-peer", "Measure Saturn alone, without PyTorch.", false),
+        TrainCommand.Add(command, "--markdown", "Print Markdown tables.", false));
+
+    private static void Print(BenchTable table, bool markdown) => Console.WriteLine(markdown ? table.ToMarkdown() : table.ToPlainText());
 }
