@@ -23,14 +23,15 @@ public static class ModelWeights
     {
         Dictionary<string, SafeTensor> tensors = SafeTensors.Read(path);
         Parameter[] parameters = [.. module.Parameters];
-        Load(parameters, parameter => parameter.Name, parameter => parameter.Value, tensors, path);
         HashSet<string> known = [.. parameters.Select(parameter => parameter.Name)];
         string[] unexpected = [.. tensors.Keys.Where(name => !known.Contains(name) && !name.EndsWith("num_batches_tracked", StringComparison.Ordinal))];
-        if (unexpected.Length > 0)
+        if (unexpected.Length > 0 && known.IsSubsetOf(tensors.Keys))
         {
             throw new CheckpointException(
                 $"'{path}' belongs to another model: beside the {parameters.Length} tensors of this one it holds {unexpected.Length} more, {Some(unexpected)}.");
         }
+
+        Load(parameters, parameter => parameter.Name, parameter => parameter.Value, tensors, path);
     }
 
     /// <summary>Copies arrays of a file into tensors by name; every tensor must be there in its shape.</summary>

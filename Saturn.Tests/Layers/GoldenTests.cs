@@ -24,7 +24,7 @@ public sealed class GoldenTests(string device) : EngineTest(device)
     ];
 
     [TestCaseSource(nameof(Networks))]
-    public void ComputesAndTrainsAsInPyTorch(ModelRecipe recipe, int batch)
+    public void Computes_and_trains_as_in_PyTorch(ModelRecipe recipe, int batch)
     {
         string folder = Path.Combine(TestContext.CurrentContext.TestDirectory, "Layers", "Golden");
         Dictionary<string, SafeTensor> expected = SafeTensors.Read(Path.Combine(folder, recipe.Name + ".expected.safetensors"));

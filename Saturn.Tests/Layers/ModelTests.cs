@@ -30,7 +30,7 @@ public sealed class ModelTests(string device) : EngineTest(device)
     ];
 
     [Test]
-    public void ResNet18HasTheNamesOfTorchvision()
+    public void ResNet18_has_the_names_of_torchvision()
     {
         string[] expected =
         [
@@ -44,7 +44,7 @@ public sealed class ModelTests(string device) : EngineTest(device)
     }
 
     [Test]
-    public void VggHasTheNamesOfTorchvision()
+    public void Vgg_has_the_names_of_torchvision()
     {
         using Model model = ModelFactory.Create(new ModelRecipe("vgg16", 1, 10, 96, 96, 3), Device);
         int[] convolutions = [0, 3, 7, 10, 14, 17, 20, 24, 27, 30, 34, 37, 40];
@@ -64,7 +64,7 @@ public sealed class ModelTests(string device) : EngineTest(device)
     [TestCase("resnet50", 224, 1000, 22_720, 25_557_032)]
     [TestCase("resnet34", 224, 1000, 64 + 64 * 6 + 128 * 8 + 256 * 12 + 512 * 6, 21_797_672)]
     [TestCase("vgg16", 224, 1000, 4224 + 2 * 4096, 138_365_992)]
-    public void DenseCountsAreTheKnownOnes(string name, int pixels, int classes, int units, long parameters)
+    public void Dense_counts_are_the_known_ones(string name, int pixels, int classes, int units, long parameters)
     {
         // torchvision's counts for ImageNet, and the usual one of ResNet-18 for CIFAR-10.
         using Model model = ModelFactory.Create(new ModelRecipe(name, 64, classes, pixels, pixels, 3), Device);
@@ -74,7 +74,7 @@ public sealed class ModelTests(string device) : EngineTest(device)
     }
 
     [Test]
-    public void TheMnistNetworkHasItsKnownSizes()
+    public void The_mnist_network_has_its_known_sizes()
     {
         using Model model = ModelFactory.Create(new ModelRecipe("cnn", 32, 10, 28, 28, 1), Device);
         Assert.That(
@@ -83,14 +83,14 @@ public sealed class ModelTests(string device) : EngineTest(device)
     }
 
     [TestCaseSource(nameof(SmallRecipes))]
-    public void EveryModelGivesLogitsAndGradients(ModelRecipe recipe)
+    public void Every_model_gives_logits_and_gradients(ModelRecipe recipe)
     {
         using Model model = ModelFactory.Create(recipe, Device);
         RunOnce(model);
     }
 
     [TestCaseSource(nameof(SmallRecipes))]
-    public void EveryModelRunsAtHalfItsWidths(ModelRecipe recipe)
+    public void Every_model_runs_at_half_its_widths(ModelRecipe recipe)
     {
         using Model dense = ModelFactory.Create(recipe, Device);
         using Model half = ModelFactory.Create(recipe, Device, ChannelPlan.OfShare(0.5));
@@ -99,7 +99,7 @@ public sealed class ModelTests(string device) : EngineTest(device)
     }
 
     [Test]
-    public void EqualSeedsGiveEqualBitsAndOtherSeedsOthers([Values] FilterInitialization initialization)
+    public void Equal_seeds_give_equal_bits_and_other_seeds_others([Values] FilterInitialization initialization)
     {
         ModelRecipe recipe = new("resnet18", 3, 10, 16, 16, 3);
         using Model first = ModelFactory.Create(recipe, Device);
@@ -118,7 +118,7 @@ public sealed class ModelTests(string device) : EngineTest(device)
     [TestCase(FilterInitialization.KaimingNormalFanOut, 2.0 / (24 * 9), 6)]
     [TestCase(FilterInitialization.KaimingNormalFanIn, 2.0 / (12 * 9), 6)]
     [TestCase(FilterInitialization.TruncatedNormalFanIn, 2.0 / (12 * 9), 2.3)]
-    public void FiltersStartWithTheVarianceAsked(FilterInitialization initialization, double variance, double largest)
+    public void Filters_start_with_the_variance_asked(FilterInitialization initialization, double variance, double largest)
     {
         using Model model = ModelFactory.Create(new ModelRecipe("cnn", 12, 10, 8, 8, 1), Device);
         model.Initialize(3, initialization);
@@ -133,7 +133,7 @@ public sealed class ModelTests(string device) : EngineTest(device)
     }
 
     [Test]
-    public void EvaluationLeavesTheRunningStatisticsAlone()
+    public void Evaluation_leaves_the_running_statistics_alone()
     {
         using Model model = ModelFactory.Create(new ModelRecipe("resnet18", 3, 4, 16, 16, 3), Device);
         model.Initialize(1);
@@ -149,7 +149,7 @@ public sealed class ModelTests(string device) : EngineTest(device)
     }
 
     [Test]
-    public void DropoutFollowsFromSeedNameAndStep()
+    public void Dropout_follows_from_seed_name_and_step()
     {
         ModelRecipe recipe = new("vgg16", 1, 10, 96, 96, 3, Seed: 5);
         using Model model = ModelFactory.Create(recipe, Device);
@@ -169,7 +169,7 @@ public sealed class ModelTests(string device) : EngineTest(device)
     }
 
     [Test]
-    public void UnknownNamesAreAnsweredWithTheKnownOnes()
+    public void Unknown_names_are_answered_with_the_known_ones()
     {
         ModelRecipe recipe = new("resnet18", 4, 10, 32, 32, 3);
         Assert.That(() => ModelFactory.Create(recipe with { Name = "resnet19" }, Device), Throws.ArgumentException.With.Message.Contains("resnet19").And.Message.Contains("mlp, cnn, resnet18"));
@@ -184,7 +184,7 @@ public sealed class ModelTests(string device) : EngineTest(device)
     [TestCase("conv1", 5)]
     [TestCase("layer2.1", 0)]
     [TestCase("layer2.1.conv1", -1)]
-    public void ImpossiblePlansAreRefusedWithoutALeak(string group, int channels)
+    public void Impossible_plans_are_refused_without_a_leak(string group, int channels)
     {
         ChannelPlan plan = new(new Dictionary<string, int> { [group] = channels });
         Assert.That(() => ModelFactory.Create(new ModelRecipe("resnet18", 4, 10, 16, 16, 3), Device, plan), Throws.ArgumentException.With.Message.Contains($"gives {group} {channels} "));
