@@ -75,19 +75,7 @@ public sealed class Parameter : IDisposable
     public Shape Shape => Value.Shape;
 
     /// <summary>Identifies the parameter's noise: the 32-bit FNV-1a hash of its full name.</summary>
-    public uint TensorId
-    {
-        get
-        {
-            uint hash = 2166136261;
-            foreach (char character in Name)
-            {
-                hash = (hash ^ character) * 16777619;
-            }
-
-            return hash;
-        }
-    }
+    public uint TensorId => StreamId.Of(Name);
 
     /// <summary>Activity of the channels that this parameter's rows (or, of a vector, elements) produce; noise is masked by it. Null: all count as live.</summary>
     public ChannelActivity? RowActivity { get; set; }
@@ -97,6 +85,12 @@ public sealed class Parameter : IDisposable
 
     /// <summary>Indices in the dense model of the columns of a weight; null while nothing was removed.</summary>
     public ChannelIndices? OriginalColumns { get; set; }
+
+    /// <summary>
+    /// Height and width of the image whose flattened values a matrix reads; null if it reads none. Its columns are in the order (height, width, channel), where
+    /// files of other frameworks have (channel, height, width).
+    /// </summary>
+    public (int Height, int Width)? FlattenedImage { get; set; }
 
     /// <summary>Output channels: the first extent.</summary>
     public int Rows => Shape[0];

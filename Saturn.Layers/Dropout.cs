@@ -5,25 +5,28 @@ using Saturn.Kernels.Families;
 
 namespace Saturn.Layers;
 
-/// <summary>Inverted dropout in training, the identity in evaluation. Masks follow from seed, step and the layer's own number.</summary>
+/// <summary>Inverted dropout in training, the identity in evaluation. Masks follow from seed, step and the layer's full name.</summary>
 public sealed class Dropout : Module
 {
     private readonly float probability;
     private readonly ulong seed;
-    private readonly uint stream;
     private ulong step;
 
     /// <summary>Creates the layer.</summary>
     /// <param name="device">The device.</param>
     /// <param name="probability">Share of elements that become zero, 0 ≤ p &lt; 1.</param>
     /// <param name="seed">The run's seed.</param>
-    /// <param name="stream">A number that no other dropout of the model has.</param>
-    public Dropout(Device device, float probability, ulong seed, uint stream)
+    /// <exception cref="ArgumentOutOfRangeException">The probability is out of range.</exception>
+    public Dropout(Device device, float probability, ulong seed)
         : base(device)
     {
+        if (!(probability is >= 0 and < 1))
+        {
+            throw new ArgumentOutOfRangeException(nameof(probability), $"The dropout probability must lie in [0, 1), but is {probability}.");
+        }
+
         this.probability = probability;
         this.seed = seed;
-        this.stream = stream;
     }
 
     /// <inheritdoc/>
@@ -35,5 +38,5 @@ public sealed class Dropout : Module
 
     /// <inheritdoc/>
     public override Tensor Forward(Tensor input) =>
-        IsTraining && probability > 0 ? Operation.Dropout(input, probability, new RandomKey(seed, 0xD0000000u + stream, step)) : input;
+        IsTraining && probability > 0 ? Operation.Dropout(input, probability, new RandomKey(seed, StreamId.Of(Name), step)) : input;
 }

@@ -21,6 +21,16 @@ public sealed class Linear : Module
     /// <summary>The bias, or null.</summary>
     public Parameter? Bias { get; }
 
+    /// <summary>
+    /// If the input is a flattened image, its height and width, so that weights files of other frameworks can be translated; see
+    /// <see cref="Parameter.FlattenedImage"/>.
+    /// </summary>
+    public (int Height, int Width)? FlattenedImage
+    {
+        get => Weight.FlattenedImage;
+        set => Weight.FlattenedImage = value;
+    }
+
     /// <inheritdoc/>
     public override Tensor Forward(Tensor input) => Operation.Linear(input, Weight.Value, Bias?.Value ?? default);
 }

@@ -20,6 +20,9 @@ public abstract class Module : IDisposable
     /// <summary>Where the parameters live.</summary>
     public Device Device { get; }
 
+    /// <summary>The path of registered names that leads here from the outermost module, such as <c>layer1.0</c>; empty for the outermost.</summary>
+    public string Name { get; private set; } = "";
+
     /// <summary>Whether the module is in training mode: batch statistics and dropout are in use. A new module is.</summary>
     public bool IsTraining { get; private set; } = true;
 
@@ -27,7 +30,9 @@ public abstract class Module : IDisposable
     public IEnumerable<Parameter> Parameters =>
         ownParameters.Where(parameter => !parameter.IsRemoved).Concat(children.SelectMany(child => child.Parameters));
 
-    /// <summary>The unit groups: one record for each activation whose channels can die.</summary>
+    /// <summary>
+    /// The unit groups: one record for each activation whose channels can die. A group that went with its residual branch is there with 0 channels.
+    /// </summary>
     public IEnumerable<ChannelActivity> Activities => ownActivities.Concat(children.SelectMany(child => child.Activities));
 
     /// <summary>The modules registered directly in this one.</summary>
@@ -134,6 +139,7 @@ public abstract class Module : IDisposable
             return;
         }
 
+        Name = Name.Length == 0 ? name : name + "." + Name;
         foreach (Parameter parameter in ownParameters)
         {
             parameter.Name = name + "." + parameter.Name;

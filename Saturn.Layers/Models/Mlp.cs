@@ -1,6 +1,7 @@
 using Saturn.Engine;
 using Saturn.Engine.Operations;
 using Saturn.Kernels;
+using Saturn.Kernels.Families;
 
 namespace Saturn.Layers.Models;
 
@@ -19,12 +20,16 @@ public sealed class Mlp : Model
     public Mlp(Device device, ModelRecipe recipe, ChannelPlan plan)
         : base(device, recipe)
     {
+        Activation activation = recipe.ActivationFunction();
         int hidden1 = plan["layers.0", recipe.Width];
         int hidden2 = plan["layers.1", Math.Max(1, recipe.Width / 3)];
-        first = Register("layers.0", new Linear(device, recipe.InputHeight * recipe.InputWidth * recipe.InputChannels, hidden1));
-        firstActivation = Register("layers.0", new ActivationLayer(device, hidden1, recipe.ActivationFunction()));
+        first = Register("layers.0", new Linear(device, recipe.InputHeight * recipe.InputWidth * recipe.InputChannels, hidden1)
+        {
+            FlattenedImage = (recipe.InputHeight, recipe.InputWidth),
+        });
+        firstActivation = Register("layers.0", new ActivationLayer(device, hidden1, activation));
         second = Register("layers.1", new Linear(device, hidden1, hidden2));
-        secondActivation = Register("layers.1", new ActivationLayer(device, hidden2, recipe.ActivationFunction()));
+        secondActivation = Register("layers.1", new ActivationLayer(device, hidden2, activation));
         classifier = Register("fc", new Linear(device, hidden2, recipe.Classes));
     }
 

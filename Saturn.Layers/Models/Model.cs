@@ -19,7 +19,7 @@ public abstract class Model : Module
     public IReadOnlyList<(string Name, Shortcut Shortcut)> Shortcuts => shortcuts;
 
     /// <summary>Sets all parameters to their starting values; see <see cref="Initializer"/>.</summary>
-    public void Initialize(ulong seed) => Initializer.Initialize(this, seed);
+    public void Initialize(ulong seed, FilterInitialization filters = FilterInitialization.KaimingNormalFanOut) => Initializer.Initialize(this, seed, filters);
 
     /// <summary>Adds a block's shortcut to the list.</summary>
     protected void AddShortcut(string name, Shortcut shortcut) => shortcuts.Add((name, shortcut));

@@ -15,8 +15,25 @@ public static class ModelFactory
     /// <exception cref="ArgumentException">The name is unknown; the message lists those that are known.</exception>
     public static Model Create(ModelRecipe recipe, Device device, ChannelPlan? plan = null)
     {
-        plan ??= new ChannelPlan();
-        return recipe.Name switch
+        RequirePositive(recipe.Width, nameof(recipe.Width));
+        RequirePositive(recipe.Classes, nameof(recipe.Classes));
+        RequirePositive(recipe.InputHeight, nameof(recipe.InputHeight));
+        RequirePositive(recipe.InputWidth, nameof(recipe.InputWidth));
+        RequirePositive(recipe.InputChannels, nameof(recipe.InputChannels));
+        Model model = Build(recipe, device, plan ?? new ChannelPlan());
+        string[] unknown = [.. (plan?.Groups ?? []).Except(model.Activities.Select(activity => activity.Name))];
+        if (unknown.Length > 0)
+        {
+            string known = string.Join(", ", model.Activities.Select(activity => activity.Name));
+            model.Dispose();
+            throw new ArgumentException($"The channel plan names {string.Join(", ", unknown)}, but the unit groups of {recipe.Name} are {known}.", nameof(plan));
+        }
+
+        return model;
+    }
+
+    private static Model Build(ModelRecipe recipe, Device device, ChannelPlan plan) =>
+        recipe.Name switch
         {
             "mlp" => new Mlp(device, recipe, plan),
             "cnn" => new SmallConvNet(device, recipe, plan),
@@ -26,5 +43,12 @@ public static class ModelFactory
             "vgg16" => new Vgg(device, recipe, plan),
             _ => throw new ArgumentException($"Unknown model '{recipe.Name}'; known: {string.Join(", ", Names)}."),
         };
+
+    private static void RequirePositive(int value, string what)
+    {
+        if (value < 1)
+        {
+            throw new ArgumentException($"{what} of a model recipe must be at least 1, but is {value}.");
+        }
     }
 }

@@ -1,6 +1,7 @@
 using Saturn.Engine;
 using Saturn.Engine.Operations;
 using Saturn.Kernels;
+using Saturn.Kernels.Families;
 
 namespace Saturn.Layers.Models;
 
@@ -24,7 +25,7 @@ public sealed class ResNet : Model
     public ResNet(Device device, ModelRecipe recipe, ChannelPlan plan, ReadOnlySpan<int> blocksPerStage, bool bottleneck)
         : base(device, recipe)
     {
-        var activation = recipe.ActivationFunction();
+        Activation activation = recipe.ActivationFunction();
         largeImages = recipe.InputHeight > 64;
         int channels = plan["conv1", recipe.Width];
         stem = largeImages
@@ -33,6 +34,40 @@ public sealed class ResNet : Model
         Register("conv1", stem.Convolution);
         Register("bn1", stem.Norm);
         Register("conv1", stem.Activity!);
+        try
+        {
+            channels = BuildBlocks(device, recipe, plan, channels, blocksPerStage, bottleneck, activation);
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
+
+        classifier = Register("fc", new Linear(device, channels, recipe.Classes));
+    }
+
+    /// <inheritdoc/>
+    public override Tensor Forward(Tensor input)
+    {
+        Tensor x = stem.Forward(input);
+        if (largeImages)
+        {
+            x = Operation.MaximumPool(x, PoolingSettings.Square(3, 2, 1));
+        }
+
+        for (int i = 0; i < blocks.Count; i++)
+        {
+            x = blocks[i].Forward(x);
+        }
+
+        return classifier.Forward(Operation.GlobalAveragePool(x));
+    }
+
+    /// <summary>Adds all blocks and returns the channels behind the last.</summary>
+    private int BuildBlocks(
+        Device device, ModelRecipe recipe, ChannelPlan plan, int channels, ReadOnlySpan<int> blocksPerStage, bool bottleneck, Activation activation)
+    {
         int denseChannels = recipe.Width;
         for (int stage = 0; stage < blocksPerStage.Length; stage++)
         {
@@ -55,23 +90,6 @@ public sealed class ResNet : Model
             }
         }
 
-        classifier = Register("fc", new Linear(device, channels, recipe.Classes));
-    }
-
-    /// <inheritdoc/>
-    public override Tensor Forward(Tensor input)
-    {
-        Tensor x = stem.Forward(input);
-        if (largeImages)
-        {
-            x = Operation.MaximumPool(x, PoolingSettings.Square(3, 2, 1));
-        }
-
-        for (int i = 0; i < blocks.Count; i++)
-        {
-            x = blocks[i].Forward(x);
-        }
-
-        return classifier.Forward(Operation.GlobalAveragePool(x));
+        return channels;
     }
 }

@@ -37,8 +37,14 @@ internal sealed class ResidualBlock : Module
     {
         this.activation = activation;
         OutputChannels = plan[name, outputWidth];
-        int[] widths = bottleneck ? [plan[name + ".conv1", innerWidth], plan[name + ".conv2", innerWidth]] : [plan[name + ".conv1", innerWidth]];
+        int[] widths = bottleneck ? [plan.OrNone(name + ".conv1", innerWidth), plan.OrNone(name + ".conv2", innerWidth)] : [plan.OrNone(name + ".conv1", innerWidth)];
         branchRemoved = widths.Contains(0);
+        for (int i = 0; i < widths.Length && branchRemoved; i++)
+        {
+            // The group stays on record as empty, as it does when surgery removes the branch, so that the next checkpoint knows of it.
+            Register($"conv{i + 1}", new ChannelActivity(device, 0, activation));
+        }
+
         int channels = inputChannels;
         for (int i = 0; i < widths.Length && !branchRemoved; i++)
         {

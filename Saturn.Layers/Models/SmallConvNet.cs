@@ -28,7 +28,10 @@ public sealed class SmallConvNet : Model
         var activation = recipe.ActivationFunction();
         first = AddConvolution("1", recipe.InputChannels, channels1);
         second = AddConvolution("2", channels1, channels2);
-        hidden = Register("fc1", new Linear(device, (recipe.InputHeight / 4) * (recipe.InputWidth / 4) * channels2, units, bias: false));
+        hidden = Register("fc1", new Linear(device, (recipe.InputHeight / 4) * (recipe.InputWidth / 4) * channels2, units, bias: false)
+        {
+            FlattenedImage = (recipe.InputHeight / 4, recipe.InputWidth / 4),
+        });
         hiddenNorm = Register("bn3", new BatchNorm(device, units));
         hiddenActivity = Register("fc1", new ChannelActivity(device, units, activation));
         hiddenTail = new NormalizationTail(activation, Activity: hiddenActivity);

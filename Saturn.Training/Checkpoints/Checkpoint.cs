@@ -125,7 +125,7 @@ public sealed class Checkpoint
                 IReadOnlyList<Tensor> state = optimizer.MomentsOf(parameter);
                 for (int i = 0; i < state.Count; i++)
                 {
-                    moments[parameter.Name + (i == 0 ? FirstMoment : SecondMoment)] = ModelWeights.Export(state[i]);
+                    moments[parameter.Name + (i == 0 ? FirstMoment : SecondMoment)] = ModelWeights.Export(parameter, state[i]);
                 }
             }
 
