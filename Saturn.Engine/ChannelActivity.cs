@@ -53,6 +53,9 @@ public sealed class ChannelActivity : IDisposable
     /// <summary>Indices of the channels in the dense model; null while none was removed.</summary>
     public int[]? OriginalChannels { get; set; }
 
+    /// <summary>Whether forward passes leave the record as it is; for passes over images that are none, as when the graph is traced.</summary>
+    public bool IsPaused { get; set; }
+
     /// <summary>Whether forward passes also collect extrema and sums, as a census needs them.</summary>
     public bool CollectsStatistics { get; private set; }
 
@@ -130,6 +133,11 @@ public sealed class ChannelActivity : IDisposable
     /// <summary>Where a forward kernel reports to.</summary>
     internal ActivityReport Report()
     {
+        if (IsPaused)
+        {
+            return ActivityReport.None;
+        }
+
         if (flags.IsNone)
         {
             flags = Tensor.AllocateUnscoped(Device, new Shape(ActivityReport.WordCount(Channels)), ElementType.Int32);
@@ -144,7 +152,7 @@ public sealed class ChannelActivity : IDisposable
     /// <summary>Adds an activation's output to the census.</summary>
     internal void Observe(Tensor output)
     {
-        if (!CollectsStatistics)
+        if (!CollectsStatistics || IsPaused)
         {
             return;
         }

@@ -45,7 +45,8 @@ public readonly struct Tensor : IDisposable, IEquatable<Tensor>
     /// <summary>The parameter whose value this is, if any.</summary>
     public Parameter? Parameter => Handle.Parameter;
 
-    internal long Id => Handle.Id;
+    /// <summary>Identifies the value among all values of the process, on the tape too (<see cref="TapeValue.Id"/>); later values have larger numbers.</summary>
+    public long Id => Handle.Id;
 
     internal TensorHandle Handle
     {

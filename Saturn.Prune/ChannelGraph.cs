@@ -8,14 +8,17 @@ using Saturn.Layers;
 namespace Saturn.Prune;
 
 /// <summary>
-/// Who produces and who reads the channels of every unit group, found by tracing one forward pass on the tape; layer names play no part. Operations that the
-/// graph does not know pin the channels around them, so that an unknown operation costs sparsity and never correctness.
+/// Who produces and who reads the channels of every unit group, found by tracing one forward pass on the tape; layer names play no part. Where the graph does not
+/// know what a removal would do, it pins the channels, so that an unknown operation costs sparsity and never correctness.
 /// </summary>
 public sealed class ChannelGraph
 {
     private readonly List<UnitGroup> groups = [];
     private readonly List<LayerCost> layers = [];
-    private readonly Dictionary<long, Flow> flows = [];
+    private readonly Dictionary<long, ChannelFlow> flows = [];
+    private readonly Dictionary<long, int> timesRead = [];
+    private readonly Dictionary<Parameter, int> timesUsed = [];
+    private long inputId;
 
     private ChannelGraph()
     {
@@ -28,35 +31,38 @@ public sealed class ChannelGraph
     public IReadOnlyList<LayerCost> Layers => layers;
 
     /// <summary>
-    /// Traces a model in evaluation mode on one blank image, and links every producer to its group's activity record, by which the noise is masked.
+    /// Traces a model in evaluation mode on one blank image, and links every producer to its group's activity record, by which the noise is masked. Modes and activity
+    /// records stay as they are.
     /// </summary>
-    /// <param name="model">The model; its mode is restored.</param>
+    /// <param name="model">The model.</param>
     /// <param name="inputShape">The shape of a batch; the batch extent is not used.</param>
+    /// <exception cref="InvalidOperationException">Nothing was recorded on the tape.</exception>
     public static ChannelGraph Trace(Module model, Shape inputShape)
     {
         ChannelGraph graph = new();
-        bool training = model.IsTraining;
-        model.SetTraining(false);
+        ChannelActivity[] activities = [.. model.Activities];
+        using EvaluationMode evaluation = new(model);
+        using TensorScope scope = new();
+        int first = Tape.Current.Count;
+        SetPaused(activities, true);
         try
         {
-            using TensorScope scope = new();
-            int first = Tape.Current.Count;
-            model.Forward(Tensor.Zeros(model.Device, inputShape.With(0, 1)));
-            for (int i = first; i < Tape.Current.Count; i++)
-            {
-                graph.Visit(Tape.Current[i]);
-            }
+            // The input asks for a gradient, so that whatever is computed from it stands on the tape, even before the first parameter.
+            Tensor input = Tensor.Zeros(model.Device, inputShape.With(0, 1)).RequireGradient();
+            graph.inputId = input.Id;
+            model.Forward(input);
         }
         finally
         {
-            model.SetTraining(training);
+            SetPaused(activities, false);
         }
 
-        foreach (ChannelActivity activity in model.Activities)
+        if (Tape.Current.Count == first)
         {
-            activity.Reset();
+            throw new InvalidOperationException("The forward pass recorded nothing, so there is no graph to trace: close the InferenceScope first.");
         }
 
+        graph.VisitFrom(first);
         foreach (UnitGroup group in graph.groups)
         {
             foreach (Parameter producer in group.Producers)
@@ -68,9 +74,78 @@ public sealed class ChannelGraph
         return graph;
     }
 
+    private static void SetPaused(ChannelActivity[] activities, bool paused)
+    {
+        foreach (ChannelActivity activity in activities)
+        {
+            activity.IsPaused = paused;
+        }
+    }
+
+    private void VisitFrom(int first)
+    {
+        Tape tape = Tape.Current;
+        for (int i = first; i < tape.Count; i++)
+        {
+            CountUses(tape[i]);
+        }
+
+        for (int i = first; i < tape.Count; i++)
+        {
+            Visit(tape[i]);
+        }
+
+        for (int i = first; i < tape.Count; i++)
+        {
+            long id = tape[i].Output.Id;
+            if (!timesRead.ContainsKey(id))
+            {
+                flows[id].Pin("it is an output of the network");
+            }
+        }
+
+        foreach (UnitGroup group in groups)
+        {
+            PinIfShared(group);
+        }
+    }
+
+    private void CountUses(Node node)
+    {
+        for (int i = 0; i < node.InputCount; i++)
+        {
+            TapeValue value = node.Input(i);
+            timesRead[value.Id] = timesRead.GetValueOrDefault(value.Id) + 1;
+            if (value.Parameter is { } parameter)
+            {
+                timesUsed[parameter] = timesUsed.GetValueOrDefault(parameter) + 1;
+            }
+        }
+    }
+
+    private bool IsShared(Parameter? parameter) => parameter is not null && timesUsed.GetValueOrDefault(parameter) > 1;
+
+    private void PinIfShared(UnitGroup group)
+    {
+        Parameter? shared = group.Producers.FirstOrDefault(IsShared) ?? group.Readers.Select(reader => reader.Weight).FirstOrDefault(IsShared);
+        if (shared is not null)
+        {
+            group.PinnedBecause ??= $"{shared.Name} is used more than once";
+        }
+
+        foreach (ShortcutEdge edge in group.Incoming)
+        {
+            if (IsShared(edge.Beta) || groups.SelectMany(other => other.Incoming).Count(other => other.Link == edge.Link) > 1)
+            {
+                edge.Source.PinnedBecause ??= $"a residual sum before {group.Name} reads it, which runs more than once";
+                group.PinnedBecause ??= "the residual sum before it runs more than once";
+            }
+        }
+    }
+
     private void Visit(Node node)
     {
-        Flow output = new();
+        ChannelFlow output = new();
         switch (node)
         {
             case ConvolutionNode convolution:
@@ -85,11 +160,17 @@ public sealed class ChannelGraph
                 break;
             case ResidualAddNode sum:
                 output.TakePreActivation(FlowOf(node, 0));
-                AddShortcut(FlowOf(node, 1), sum.Shortcut, null, output);
+                AddShortcut(FlowOf(node, 1), sum.Shortcut, FlowOf(node, 0).Shift, output);
+                output.Shift = FlowOf(node, 0).Shift;
                 break;
-            case BinaryNode { Kind: BinaryOperation.Add } when node.Input(1).Parameter is { } shift && shift.Shape.Rank == 1 && shift.Rows == node.Output.Shape.Channels:
-                output.TakePreActivation(FlowOf(node, 0));
+            case BinaryNode { Kind: BinaryOperation.Add } when IsShift(node, out Parameter? shift):
+                if (!IsMadeInForward(node.Input(0).Id))
+                {
+                    output.TakePreActivation(FlowOf(node, 0));
+                }
+
                 output.Producers.Add(shift);
+                output.Shift = shift;
                 break;
             case PoolingNode or DropoutNode:
                 output = FlowOf(node, 0);
@@ -110,14 +191,28 @@ public sealed class ChannelGraph
                 break;
         }
 
+        if (!output.IsUnits && timesRead.GetValueOrDefault(node.Output.Id) > 1)
+        {
+            output.PinnedBecause ??= "several operations read it before its activation";
+        }
+
         flows[node.Output.Id] = output;
     }
 
-    private void VisitConvolution(ConvolutionNode node, Flow output)
+    private static bool IsShift(Node node, [System.Diagnostics.CodeAnalysis.NotNullWhen(true)] out Parameter? shift)
+    {
+        shift = node.Input(1).Parameter;
+        return shift is not null && shift.Shape.Rank == 1 && shift.Rows == node.Output.Shape.Channels && node.Input(0).Shape.Channels == shift.Rows;
+    }
+
+    /// <summary>Whether a value is a constant that the forward pass made, in the width it needed, as a block does whose branch is gone.</summary>
+    private bool IsMadeInForward(long id) => !flows.ContainsKey(id) && id > inputId;
+
+    private void VisitConvolution(ConvolutionNode node, ChannelFlow output)
     {
         Parameter? weight = node.Input(1).Parameter;
         Parameter? bias = node.InputCount > 2 ? node.Input(2).Parameter : null;
-        Flow input = FlowOf(node, 0);
+        ChannelFlow input = FlowOf(node, 0);
         ConvolutionShape shape = node.Shape;
         if (weight is null || (node.InputCount > 2 && bias is null))
         {
@@ -139,9 +234,10 @@ public sealed class ChannelGraph
         if (bias is not null)
         {
             output.Producers.Add(bias);
+            output.Shift = bias;
         }
 
-        foreach (Segment segment in input.Segments())
+        foreach (ChannelSegment segment in input.Segments())
         {
             Reader reader = new(weight, bias, input.Positions, segment.Offset, input.Channels(segment));
             segment.Group.ReaderList.Add(reader);
@@ -149,7 +245,7 @@ public sealed class ChannelGraph
         }
     }
 
-    private void VisitBatchNorm(BatchNormNode node, Flow output)
+    private void VisitBatchNorm(BatchNormNode node, ChannelFlow output)
     {
         output.TakePreActivation(FlowOf(node, 0));
         var (gamma, beta, runningMean, runningVariance) = node.Parameters;
@@ -161,6 +257,7 @@ public sealed class ChannelGraph
             }
         }
 
+        output.Shift = beta;
         foreach (Reader reader in FlowOf(node, 0).Readers)
         {
             reader.RunningMean = runningMean;
@@ -175,9 +272,13 @@ public sealed class ChannelGraph
         {
             output.Group = CreateGroup(node.Activity, output);
         }
+        else if (node.Activation.Kind != ActivationKind.Identity)
+        {
+            output.Shift = null;
+        }
     }
 
-    private static void AddShortcut(Flow source, Shortcut? link, Parameter? beta, Flow output)
+    private static void AddShortcut(ChannelFlow source, Shortcut? link, Parameter? beta, ChannelFlow output)
     {
         if (source.Group is { } group)
         {
@@ -196,25 +297,31 @@ public sealed class ChannelGraph
         {
             source.Pin("a sum reads a concatenation");
             output.PinnedBecause ??= "a sum reads a concatenation";
+            return;
+        }
+
+        if (link?.Map is not null)
+        {
+            output.PinnedBecause ??= "its sum reads channels that are no units through a map";
         }
 
         output.TakePreActivation(source);
     }
 
-    private void VisitConcatenation(Node node, Flow output)
+    private void VisitConcatenation(Node node, ChannelFlow output)
     {
         output.Concatenated = [];
         int offset = 0;
         for (int i = 0; i < node.InputCount; i++)
         {
-            Flow part = FlowOf(node, i);
+            ChannelFlow part = FlowOf(node, i);
             if (part.Group is { } group && part.Positions == 1)
             {
-                output.Concatenated.Add(new Segment(group, offset));
+                output.Concatenated.Add(new ChannelSegment(group, offset));
             }
             else
             {
-                part.Pin("a concatenation reads it before an activation");
+                part.Pin("a concatenation reads it flattened or concatenated already");
             }
 
             offset += node.Input(i).Shape.Channels;
@@ -223,10 +330,21 @@ public sealed class ChannelGraph
         output.Width = offset;
     }
 
-    private UnitGroup CreateGroup(ChannelActivity activity, Flow flow)
+    private UnitGroup CreateGroup(ChannelActivity activity, ChannelFlow flow)
     {
-        UnitGroup group = new(activity) { PinnedBecause = flow.PinnedBecause };
-        group.ProducerList.AddRange(flow.Producers);
+        UnitGroup? group = groups.Find(known => known.Activity == activity);
+        if (group is null)
+        {
+            groups.Add(group = new UnitGroup(activity));
+            group.ProducerList.AddRange(flow.Producers);
+        }
+        else
+        {
+            group.PinnedBecause ??= "its activation runs more than once";
+        }
+
+        group.PinnedBecause ??= flow.PinnedBecause
+            ?? (flow.Producers.Find(producer => producer.Rows != activity.Channels) is { } other ? $"{other.Name} produces {other.Rows} channels of it" : null);
         foreach (ShortcutEdge edge in flow.Shortcuts)
         {
             edge.Target = group;
@@ -234,80 +352,18 @@ public sealed class ChannelGraph
             group.IncomingList.Add(edge);
         }
 
-        groups.Add(group);
         return group;
     }
 
-    private Flow FlowOf(Node node, int input)
+    private ChannelFlow FlowOf(Node node, int input)
     {
         long id = node.Input(input).Id;
-        if (!flows.TryGetValue(id, out Flow? flow))
+        if (!flows.TryGetValue(id, out ChannelFlow? flow))
         {
-            flows[id] = flow = new Flow();
+            flows[id] = flow = new ChannelFlow { PinnedBecause = "it holds the network's input or a constant, whose channels are fixed" };
         }
 
         return flow;
-    }
-
-    private readonly record struct Segment(UnitGroup Group, int Offset);
-
-    /// <summary>What is known of the channels of one value on the tape.</summary>
-    private sealed class Flow
-    {
-        /// <summary>The group, if the value is one's output (or a pooled, flattened view of it).</summary>
-        public UnitGroup? Group { get; set; }
-
-        public int Positions { get; init; } = 1;
-
-        public List<Segment>? Concatenated { get; set; }
-
-        public int Width { get; set; }
-
-        /// <summary>Parameters whose rows are these channels, while no activation has closed the list.</summary>
-        public List<Parameter> Producers { get; } = [];
-
-        public List<ShortcutEdge> Shortcuts { get; } = [];
-
-        /// <summary>The readers that made this value, so that a following norm can tell them its running mean.</summary>
-        public List<Reader> Readers { get; } = [];
-
-        public string? PinnedBecause { get; set; }
-
-        public void TakePreActivation(Flow other)
-        {
-            if (other.Group is not null || other.Concatenated is not null)
-            {
-                other.Pin("it is read by a normalization or activation of its own");
-                PinnedBecause ??= "it follows another group without a weight between";
-                return;
-            }
-
-            Producers.AddRange(other.Producers);
-            Shortcuts.AddRange(other.Shortcuts);
-            PinnedBecause ??= other.PinnedBecause;
-        }
-
-        public IEnumerable<Segment> Segments() => Concatenated ?? (Group is null ? [] : [new Segment(Group, 0)]);
-
-        /// <summary>Columns from one flattened position to the next.</summary>
-        public int Channels(Segment segment) => Concatenated is null ? segment.Group.Channels : Width;
-
-        public Flow Flattened(int positions) => new()
-        {
-            Group = Group,
-            Positions = Positions * positions,
-            Concatenated = Concatenated,
-            Width = Width,
-            PinnedBecause = PinnedBecause,
-        };
-
-        public void Pin(string reason)
-        {
-            foreach (Segment segment in Segments())
-            {
-                segment.Group.PinnedBecause ??= reason;
-            }
-        }
     }
 }
 

@@ -162,7 +162,7 @@ public sealed class SurgeryTests(string device) : EngineTest(device)
         ChannelGraph graph = ChannelGraph.Trace(model, recipe.InputShape(1));
         UnitGroup inner = graph.Groups.Single(group => group.Name == "layer1.0.conv1");
         Dictionary<UnitGroup, bool[]> marks = new() { [inner] = [.. Enumerable.Repeat(true, inner.Channels)] };
-        SilenceGroup(inner, marks[inner]);
+        Silencer.Silence(inner, marks[inner]);
 
         // The branch's second norm then sees a zero convolution; with a zero running mean it computes exactly β.
         model.SetTraining(false);
@@ -261,38 +261,11 @@ public sealed class SurgeryTests(string device) : EngineTest(device)
             marks[group] = flags;
             if (touch)
             {
-                SilenceGroup(group, flags);
+                Silencer.Silence(group, flags);
             }
         }
 
         return marks;
-    }
-
-    private static void SilenceGroup(UnitGroup group, bool[] flags)
-    {
-        foreach (Parameter producer in group.Producers)
-        {
-            float[] values = producer.Value.ToArray();
-            for (int c = 0; c < flags.Length; c++)
-            {
-                if (!flags[c])
-                {
-                    continue;
-                }
-
-                switch (producer.Role)
-                {
-                    case ParameterRole.NormalizationScale:
-                        values[c] = 0;
-                        break;
-                    case ParameterRole.NormalizationShift or ParameterRole.Bias:
-                        values[c] = -1000;
-                        break;
-                }
-            }
-
-            producer.Value.CopyFrom(values);
-        }
     }
 
     private Dictionary<string, float[]> Train(int seed, string rule, int steps, bool cut)
