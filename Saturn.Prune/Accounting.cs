@@ -7,12 +7,18 @@ namespace Saturn.Prune;
 /// </summary>
 public sealed class Accounting
 {
+    private readonly long denseFlops;
+
     /// <summary>Counts a network as the dense one.</summary>
     public Accounting(Module model, ChannelGraph graph)
         : this(DenseNetwork.Count(model, graph)) => Update(model, graph);
 
     /// <summary>Takes the dense counts from a checkpoint.</summary>
-    public Accounting(DenseNetwork dense) => Dense = dense;
+    public Accounting(DenseNetwork dense)
+    {
+        Dense = dense;
+        denseFlops = dense.Layers.Sum(layer => layer.Flops);
+    }
 
     /// <summary>The dense network.</summary>
     public DenseNetwork Dense { get; }
@@ -36,7 +42,7 @@ public sealed class Accounting
     public long Parameters { get; private set; }
 
     /// <summary>Forward operations an image now.</summary>
-    public long Flops => Layers.Sum(layer => layer.Flops);
+    public long Flops { get; private set; }
 
     /// <summary>1 − units now / units of the dense network.</summary>
     public double NeuronSparsity => 1 - (double)LiveUnits / Math.Max(TotalUnits, 1);
@@ -48,7 +54,7 @@ public sealed class Accounting
     public double LayerWeightSparsity => 1 - (double)Layers.Sum(layer => layer.Parameters) / Dense.Layers.Sum(layer => layer.Parameters);
 
     /// <summary>Forward operations now over dense ones.</summary>
-    public double InferenceFlopsRatio => (double)Flops / Dense.Layers.Sum(layer => layer.Flops);
+    public double InferenceFlopsRatio => (double)Flops / denseFlops;
 
     /// <summary>Operations of training so far.</summary>
     public double TrainingFlops { get; set; }
@@ -63,7 +69,7 @@ public sealed class Accounting
     public void CountStep(int images)
     {
         TrainingFlops += 3.0 * Flops * images;
-        DenseTrainingFlops += 3.0 * Dense.Layers.Sum(layer => layer.Flops) * images;
+        DenseTrainingFlops += 3.0 * denseFlops * images;
     }
 
     /// <summary>Counts a forward pass of so many images, as a census makes.</summary>
@@ -77,6 +83,7 @@ public sealed class Accounting
         LiveUnits = LiveChannels.Sum(count => (long)count);
         Parameters = DenseNetwork.CountParameters(model);
         Layers = [.. graph.Layers];
+        Flops = Layers.Sum(layer => layer.Flops);
     }
 }
 

@@ -12,32 +12,47 @@ public delegate void CensusSample(Action<Tensor> visit);
 /// </summary>
 public static class Census
 {
-    /// <summary>Takes a census of all groups of a graph. The model's mode is restored.</summary>
+    /// <summary>Takes a census of all groups of a graph. The modules' modes are restored, and nothing is left behind if the sample or the network throws.</summary>
+    /// <exception cref="InvalidOperationException">The sample had no images, or channels were removed since the graph was traced.</exception>
     public static IReadOnlyDictionary<UnitGroup, ChannelStatistics> Take(Module model, ChannelGraph graph, CensusSample sample)
     {
-        bool training = model.IsTraining;
-        model.SetTraining(false);
+        foreach (UnitGroup group in graph.Groups)
+        {
+            group.RequireFresh();
+        }
+
+        Dictionary<UnitGroup, ChannelStatistics> results = [];
         foreach (UnitGroup group in graph.Groups)
         {
             group.Activity.BeginCensus();
         }
 
-        using (InferenceScope inference = new())
+        try
         {
+            using EvaluationMode evaluation = new(model);
+            using InferenceScope inference = new();
             sample(batch =>
             {
                 using TensorScope scope = new();
                 model.Forward(batch);
             });
         }
-
-        Dictionary<UnitGroup, ChannelStatistics> results = [];
-        foreach (UnitGroup group in graph.Groups)
+        finally
         {
-            results[group] = group.Activity.EndCensus();
+            foreach (UnitGroup group in graph.Groups)
+            {
+                results[group] = group.Activity.EndCensus();
+            }
         }
 
-        model.SetTraining(training);
+        foreach (var (group, seen) in results)
+        {
+            if (seen.Rows == 0)
+            {
+                throw new InvalidOperationException($"The census saw no output of {group.Name}: without images every unit would count as dead. Give it at least one batch.");
+            }
+        }
+
         return results;
     }
 }

@@ -9,45 +9,65 @@ namespace Saturn.Prune;
 /// </summary>
 internal static class ConstantFolding
 {
-    public static void Fold(ChannelGraph graph, Dictionary<UnitGroup, bool[]> remove, IReadOnlyDictionary<UnitGroup, ChannelStatistics> statistics)
+    /// <summary>Unmarks the units that speak and whose constant some reader or sum has no place for.</summary>
+    public static void KeepWhatCannotBeFolded(ChannelGraph graph, Dictionary<UnitGroup, bool[]> remove, IReadOnlyDictionary<UnitGroup, ChannelStatistics> statistics)
     {
         foreach (UnitGroup group in graph.Groups)
         {
-            if (!statistics.TryGetValue(group, out ChannelStatistics? seen))
-            {
-                continue;
-            }
-
             bool[] flags = remove[group];
-            for (int c = 0; c < flags.Length; c++)
+            float[] constants = Constants(group, flags, statistics);
+            bool readersHavePlaces = group.Readers.All(reader => reader.Bias is not null || reader.RunningMean is not null);
+            for (int c = 0; c < constants.Length; c++)
             {
-                float constant = (float)seen.Mean(c);
-                if (!flags[c] || constant == 0)
+                if (constants[c] != 0 && !(readersHavePlaces && group.Outgoing.All(edge => edge.Beta is not null || edge.OutputOf(c) < 0)))
                 {
-                    continue;
-                }
-
-                if (group.Readers.Any(reader => reader is { Bias: null, RunningMean: null }))
-                {
-                    // Nowhere to put the constant: the unit stays.
                     flags[c] = false;
-                    continue;
-                }
-
-                foreach (Reader reader in group.Readers)
-                {
-                    FoldInto(reader, c, constant);
-                }
-
-                foreach (ShortcutEdge edge in group.Outgoing)
-                {
-                    FoldInto(edge, c, constant);
                 }
             }
         }
     }
 
-    private static void FoldInto(Reader reader, int channel, float constant)
+    /// <summary>Moves the constants of all marked units.</summary>
+    public static void Fold(ChannelGraph graph, Dictionary<UnitGroup, bool[]> remove, IReadOnlyDictionary<UnitGroup, ChannelStatistics> statistics)
+    {
+        foreach (UnitGroup group in graph.Groups)
+        {
+            float[] constants = Constants(group, remove[group], statistics);
+            if (Array.TrueForAll(constants, constant => constant == 0))
+            {
+                continue;
+            }
+
+            foreach (Reader reader in group.Readers)
+            {
+                FoldInto(reader, constants);
+            }
+
+            foreach (ShortcutEdge edge in group.Outgoing)
+            {
+                FoldInto(edge, constants);
+            }
+        }
+    }
+
+    /// <summary>The mean output of each marked unit, 0 for the others; empty for a group that the census did not see.</summary>
+    private static float[] Constants(UnitGroup group, bool[] flags, IReadOnlyDictionary<UnitGroup, ChannelStatistics> statistics)
+    {
+        if (!statistics.TryGetValue(group, out ChannelStatistics? seen))
+        {
+            return [];
+        }
+
+        float[] constants = new float[flags.Length];
+        for (int c = 0; c < flags.Length; c++)
+        {
+            constants[c] = flags[c] ? (float)seen.Mean(c) : 0;
+        }
+
+        return constants;
+    }
+
+    private static void FoldInto(Reader reader, float[] constants)
     {
         float[] weight = reader.Weight.Value.ToArray();
         Parameter target = reader.Bias ?? reader.RunningMean!;
@@ -60,27 +80,37 @@ internal static class ConstantFolding
             {
                 for (int position = 0; position < reader.Positions; position++)
                 {
-                    sum += weight[(o * reader.Weight.Taps + tap) * columns + reader.Offset + position * reader.Stride + channel];
+                    int first = (o * reader.Weight.Taps + tap) * columns + reader.Offset + position * reader.Stride;
+                    for (int c = 0; c < constants.Length; c++)
+                    {
+                        sum += (double)weight[first + c] * constants[c];
+                    }
                 }
             }
 
-            // A bias is followed by the norm, if any, as the convolution's output is; the norm subtracts its mean, hence the sign.
-            values[o] += (float)(reader.Bias is null ? -sum * constant : sum * constant);
+            // A bias is part of what a following norm sees, as the unit was; without one the norm subtracts less, hence the sign.
+            values[o] += (float)(reader.Bias is null ? -sum : sum);
         }
 
         target.Value.CopyFrom(values);
     }
 
-    private static void FoldInto(ShortcutEdge edge, int channel, float constant)
+    private static void FoldInto(ShortcutEdge edge, float[] constants)
     {
-        int output = edge.Link.Map is { } map ? map.Outputs[channel] : channel;
-        if (output < 0 || edge.Beta is null)
+        if (edge.Beta is null)
         {
             return;
         }
 
         float[] beta = edge.Beta.Value.ToArray();
-        beta[output] += constant;
+        for (int c = 0; c < constants.Length; c++)
+        {
+            if (edge.OutputOf(c) is >= 0 and int output)
+            {
+                beta[output] += constants[c];
+            }
+        }
+
         edge.Beta.Value.CopyFrom(beta);
     }
 }

@@ -31,11 +31,13 @@ public sealed class DemonPruning
     /// <param name="imagesPerStep">Images of one optimizer step.</param>
     /// <param name="dense">The dense network's counts, from a checkpoint; null if the model is dense now.</param>
     /// <param name="criterion">Who goes; dead units by default.</param>
+    /// <exception cref="ArgumentException">An option is out of range, or one optimizer group mixes scales, shifts and other parameters.</exception>
     public DemonPruning(
         Module model, Optimizer optimizer, DemonPruningOptions? options, long totalSteps, Shape inputShape, int imagesPerStep, DenseNetwork? dense = null,
         IPruningCriterion? criterion = null)
     {
         options?.Validate();
+        RequireSeparateGroups(optimizer);
         this.model = model;
         this.optimizer = optimizer;
         this.options = options;
@@ -48,6 +50,13 @@ public sealed class DemonPruning
         graph = ChannelGraph.Trace(model, inputShape);
         Accounting = dense is null ? new Accounting(model, graph) : new Accounting(dense);
         Accounting.Update(model, graph);
+        if (options?.DeadThreshold is { } threshold)
+        {
+            foreach (UnitGroup group in graph.Groups)
+            {
+                group.Activity.Threshold = (float)threshold;
+            }
+        }
     }
 
     /// <summary>Counts of units, parameters and operations.</summary>
@@ -96,7 +105,10 @@ public sealed class DemonPruning
             ParameterGroup group = optimizer.Groups[i];
             ParameterRole? role = group.Parameters.Count > 0 ? group.Parameters[0].Role : null;
             bool norms = role is ParameterRole.NormalizationScale or ParameterRole.NormalizationShift;
-            double strength = options.RegularizeAll || role == ParameterRole.NormalizationScale ? Lambda : 0;
+
+            // β is never under pressure: it must be free to drift negative, which is how a channel dies.
+            bool pressed = role == ParameterRole.NormalizationScale || (options.RegularizeAll && role != ParameterRole.NormalizationShift);
+            double strength = pressed ? Lambda : 0;
             group.L1 = options.Regularizer == Regularizer.L1 ? strength : 0;
             group.L2 = options.Regularizer == Regularizer.L2 ? strength : 0;
             group.NoiseStandardDeviation = !norms || options.NoiseOnNorms ? NoiseStandardDeviation : 0;
@@ -141,6 +153,21 @@ public sealed class DemonPruning
         return report;
     }
 
-    /// <summary>Units that were active in the last training batch.</summary>
+    /// <summary>Units that were active in the last training batch; right after a census, on its images.</summary>
     public long CountActive() => graph.Groups.Sum(group => (long)group.Activity.CountActive());
+
+    private static void RequireSeparateGroups(Optimizer optimizer)
+    {
+        foreach (ParameterGroup group in optimizer.Groups)
+        {
+            Parameter? other = group.Parameters.FirstOrDefault(parameter => Part(parameter) != Part(group.Parameters[0]));
+            if (other is not null)
+            {
+                throw new ArgumentException(
+                    $"Pressure and noise are set by optimizer group, so {group.Parameters[0].Name} and {other.Name} cannot share one; use DemonPruning.CreateGroups.", nameof(optimizer));
+            }
+        }
+
+        static ParameterRole Part(Parameter parameter) => parameter.IsNormalization ? parameter.Role : ParameterRole.Weight;
+    }
 }

@@ -85,7 +85,7 @@ public sealed record DemonPruningOptions
     /// <summary>The form of the pressure.</summary>
     public Regularizer Regularizer { get; init; } = Regularizer.L1;
 
-    /// <summary>Whether all parameters are under pressure instead of γ alone.</summary>
+    /// <summary>Whether all parameters but β are under pressure instead of γ alone.</summary>
     public bool RegularizeAll { get; init; }
 
     /// <summary>Schedule of λ and σ.</summary>
@@ -106,6 +106,11 @@ public sealed record DemonPruningOptions
     /// <summary>Training images that decide who is dead.</summary>
     public int CensusSize { get; init; } = 512;
 
+    /// <summary>
+    /// ε of the dead test and of the batch's liveness, for all groups: no value above ε (ReLU, leaky ReLU), or no magnitude of ε or more (GELU, SiLU). Null: 0 for the former, 0.01 for the latter.
+    /// </summary>
+    public double? DeadThreshold { get; init; }
+
     /// <summary>Checks every value.</summary>
     /// <exception cref="ArgumentException">One sentence: the option, what it must be, what came.</exception>
     public void Validate()
@@ -116,6 +121,7 @@ public sealed record DemonPruningOptions
         Require(Span is null or >= 1, "pressure-span", "at least 1 step", Span);
         Require(PruneEvery >= 1, "prune-every", "at least 1 step", PruneEvery);
         Require(CensusSize >= 1, "census-images", "at least 1", CensusSize);
+        Require(DeadThreshold is null || (DeadThreshold >= 0 && double.IsFinite(DeadThreshold.Value)), "dead-threshold", "0 or above", DeadThreshold);
     }
 
     /// <summary>The schedule of a peak value.</summary>

@@ -15,7 +15,7 @@ public interface IPruningCriterion
 
 /// <summary>
 /// Demon Pruning's criterion: a unit is dead when its output was never active on the census. ReLU and leaky ReLU: no value above ε; GELU and SiLU: no magnitude of ε or more. A unit
-/// that is constant, whatever its value, carries no information and goes as well: its constant is folded into the readers.
+/// that is constant, whatever its value, carries no information and goes as well: its constant is folded into the readers. A unit whose outputs were not all finite stays.
 /// </summary>
 public sealed class DeadUnits : IPruningCriterion
 {
@@ -30,7 +30,10 @@ public sealed class DeadUnits : IPruningCriterion
             bool dead = activity.Criterion == ActivityCriterion.AboveThreshold
                 ? maximum <= activity.Threshold
                 : maximum < activity.Threshold && -minimum < activity.Threshold;
-            remove[c] = dead || maximum == minimum;
+
+            // One row says nothing about constancy.
+            bool constant = maximum == minimum && statistics.Rows > 1;
+            remove[c] = (dead || constant) && double.IsFinite(statistics.Sum[c]);
         }
     }
 }

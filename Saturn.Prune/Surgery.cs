@@ -25,6 +25,8 @@ public static class Surgery
     /// <param name="statistics">The census: for keeping the most active channel where all are marked, and for the constants that are folded. Null: nothing is folded.</param>
     /// <param name="optimizer">Whose moments go along; null for none.</param>
     /// <param name="tied">Whether groups joined by identity shortcuts keep the same channels.</param>
+    /// <exception cref="ArgumentException">A group's flags are not as many as its channels.</exception>
+    /// <exception cref="InvalidOperationException">Channels were removed since the graph was traced.</exception>
     public static SurgeryReport Remove(
         Module model, ChannelGraph graph, IReadOnlyDictionary<UnitGroup, bool[]> marks, IReadOnlyDictionary<UnitGroup, ChannelStatistics>? statistics, Optimizer? optimizer,
         bool tied = false)
@@ -33,7 +35,13 @@ public static class Surgery
         Dictionary<UnitGroup, bool[]> remove = [];
         foreach (UnitGroup group in graph.Groups)
         {
-            remove[group] = group.PinnedBecause is null && marks.TryGetValue(group, out bool[]? flags) ? (bool[])flags.Clone() : new bool[group.Channels];
+            group.RequireFresh();
+            remove[group] = group.PinnedBecause is null && marks.TryGetValue(group, out bool[]? flags) ? CopyFlags(group, flags) : new bool[group.Channels];
+        }
+
+        if (statistics is not null)
+        {
+            ConstantFolding.KeepWhatCannotBeFolded(graph, remove, statistics);
         }
 
         if (tied)
@@ -46,8 +54,13 @@ public static class Surgery
             KeepWhatMustStay(group, remove[group], statistics?.GetValueOrDefault(group), warnings);
         }
 
-        int removed = remove.Values.Sum(flags => flags.Count(flag => flag));
-        if (removed == 0)
+        if (tied)
+        {
+            // A unit that one group kept stays in all that are tied to it.
+            Tie(graph, remove);
+        }
+
+        if (!remove.Values.Any(flags => Array.Exists(flags, flag => flag)))
         {
             return new SurgeryReport(0, warnings);
         }
@@ -89,8 +102,12 @@ public static class Surgery
         }
 
         model.Device.Memory.Trim();
-        return new SurgeryReport(removed, warnings);
+        return new SurgeryReport(remove.Sum(pair => pair.Value.Length - kept[pair.Key].Length), warnings);
     }
+
+    private static bool[] CopyFlags(UnitGroup group, bool[] flags) => flags.Length == group.Channels
+        ? (bool[])flags.Clone()
+        : throw new ArgumentException($"{group.Name} has {group.Channels} channels, but {flags.Length} were marked; give one flag a channel.");
 
     /// <summary>Groups joined by identity shortcuts lose only what all of them lose.</summary>
     private static void Tie(ChannelGraph graph, Dictionary<UnitGroup, bool[]> remove)
@@ -105,9 +122,10 @@ public static class Surgery
                 bool[] target = remove[edge.Target];
                 for (int c = 0; c < target.Length; c++)
                 {
-                    if (source[c] != target[c])
+                    int from = edge.SourceOf(c);
+                    if (from >= 0 && source[from] != target[c])
                     {
-                        source[c] = target[c] = false;
+                        source[from] = target[c] = false;
                         changed = true;
                     }
                 }
@@ -145,13 +163,13 @@ public static class Surgery
             }
         }
 
+        foreach (Parameter parameter in optimizer?.Groups.SelectMany(group => group.Parameters).Where(parameter => parameter.IsRemoved) ?? [])
+        {
+            optimizer!.DropMoments(parameter);
+        }
+
         foreach (UnitGroup group in graph.Groups)
         {
-            foreach (Parameter parameter in group.Producers.Where(parameter => parameter.IsRemoved))
-            {
-                optimizer?.DropMoments(parameter);
-            }
-
             if (group.Producers.Count > 0 && group.Producers.All(parameter => parameter.IsRemoved))
             {
                 kept[group] = [];
@@ -285,12 +303,10 @@ public static class Surgery
     private static ShortcutMap Compose(ShortcutEdge edge, int[] keptSource, int[] keptTarget)
     {
         Dictionary<int, int> position = keptSource.Select((channel, index) => (channel, index)).ToDictionary(pair => pair.channel, pair => pair.index);
-        ShortcutMap? map = edge.Link.Map;
         int[] sources = new int[keptTarget.Length];
         for (int i = 0; i < sources.Length; i++)
         {
-            int source = map is null ? keptTarget[i] : map.Sources[keptTarget[i]];
-            sources[i] = source >= 0 && position.TryGetValue(source, out int index) ? index : -1;
+            sources[i] = position.GetValueOrDefault(edge.SourceOf(keptTarget[i]), -1);
         }
 
         return new ShortcutMap(sources, keptSource.Length);

@@ -17,17 +17,29 @@ public sealed record Reader(Parameter Weight, Parameter? Bias, int Positions, in
 /// <summary>An identity shortcut from one unit group into the sum before another.</summary>
 /// <param name="Link">The block's shortcut object.</param>
 /// <param name="Source">The group that is read.</param>
-/// <param name="Beta">β of the normalization whose kernel adds the shortcut; constants of removed source units are folded there. Null if there is none.</param>
+/// <param name="Beta">The vector that is added on the other side of the sum, β of a block's last norm; constants of removed source units are folded there. Null if there is none.</param>
 public sealed record ShortcutEdge(Shortcut Link, UnitGroup Source, Parameter? Beta)
 {
     /// <summary>The group behind the sum.</summary>
     public UnitGroup Target { get; internal set; } = null!;
+
+    /// <summary>The source's channel that one of the target's reads, or −1.</summary>
+    internal int SourceOf(int channel) => Link.Map is { } map ? map.Sources[channel] : channel;
+
+    /// <summary>The target's channel that reads one of the source's, or −1.</summary>
+    internal int OutputOf(int channel) => Link.Map is { } map ? map.Outputs[channel] : channel;
 }
 
 /// <summary>The channels after one activation, with everything that produces and reads them.</summary>
 public sealed class UnitGroup
 {
-    internal UnitGroup(ChannelActivity activity) => Activity = activity;
+    private readonly int tracedChannels;
+
+    internal UnitGroup(ChannelActivity activity)
+    {
+        Activity = activity;
+        tracedChannels = activity.Channels;
+    }
 
     /// <summary>The group's activity record; it carries the name and the channel count.</summary>
     public ChannelActivity Activity { get; }
@@ -60,6 +72,15 @@ public sealed class UnitGroup
     internal List<ShortcutEdge> IncomingList { get; } = [];
 
     internal List<ShortcutEdge> OutgoingList { get; } = [];
+
+    /// <summary>Throws if channels were removed since the graph was traced, which makes the readers' columns wrong.</summary>
+    internal void RequireFresh()
+    {
+        if (tracedChannels != Channels)
+        {
+            throw new InvalidOperationException($"{Name} had {tracedChannels} channels when its graph was traced, and has {Channels} now; trace the graph again after a removal.");
+        }
+    }
 
     /// <inheritdoc/>
     public override string ToString() => $"{Name}: {Channels} channels";

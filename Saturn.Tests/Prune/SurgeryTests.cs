@@ -36,7 +36,7 @@ public sealed class SurgeryTests(string device) : EngineTest(device)
             SurgeryReport report = Surgery.Remove(model, graph, marks, null, null);
             cut += report.Removed;
             float[] compacted = Run(model, seed);
-            double error = RelativeError(compacted, masked);
+            double error = Difference.Relative(compacted, masked);
             return (error < 1e-5).Label($"seed {seed}: {report.Removed} removed, relative error {error:E2}");
         }).Check(Config.QuickThrowOnFailure.WithMaxTest(40).WithReplay(42, 43));
         Assert.That(cut, Is.GreaterThan(200), "the property must have cut something to say anything");
@@ -54,7 +54,7 @@ public sealed class SurgeryTests(string device) : EngineTest(device)
             Dictionary<string, float[]> compacted = Train(seed, rule, steps, cut: true);
             foreach (var (name, values) in compacted)
             {
-                Assert.That(RelativeError(values, masked[name]), Is.LessThan(tolerance), $"{name}, seed {seed}");
+                Assert.That(Difference.Relative(values, masked[name]), Is.LessThan(tolerance), $"{name}, seed {seed}");
             }
         }
     }
@@ -145,7 +145,7 @@ public sealed class SurgeryTests(string device) : EngineTest(device)
             Dictionary<UnitGroup, bool[]> marks = Silence(graph, 100 + round, 0.3);
             float[] masked = Run(model, round, recipe.InputShape(2));
             Surgery.Remove(model, graph, marks, null, null);
-            Assert.That(RelativeError(Run(model, round, recipe.InputShape(2)), masked), Is.LessThan(1e-5), $"round {round}");
+            Assert.That(Difference.Relative(Run(model, round, recipe.InputShape(2)), masked), Is.LessThan(1e-5), $"round {round}");
         }
 
         Assert.That(model.Shortcuts.Count(entry => entry.Shortcut.Map is not null), Is.GreaterThan(0));
@@ -174,7 +174,7 @@ public sealed class SurgeryTests(string device) : EngineTest(device)
         float[] masked = Run(model, 1, recipe.InputShape(2));
         Surgery.Remove(model, graph, marks, null, optimizer);
         Assert.That(model.Parameters.Any(p => p.Name == "layer1.0.conv1.weight"), Is.False);
-        Assert.That(RelativeError(Run(model, 1, recipe.InputShape(2)), masked), Is.LessThan(1e-5));
+        Assert.That(Difference.Relative(Run(model, 1, recipe.InputShape(2)), masked), Is.LessThan(1e-5));
         model.SetTraining(true);
         Step(model, optimizer, 2, recipe.InputShape(4));
         Assert.That(ChannelGraph.Trace(model, recipe.InputShape(1)).Groups.Select(group => group.Name), Does.Not.Contain("layer1.0.conv1"));
@@ -223,7 +223,7 @@ public sealed class SurgeryTests(string device) : EngineTest(device)
         new DeadUnits().Select(first, statistics[first], remove);
         Assert.That(remove[0], Is.True, "a constant unit says nothing");
         Surgery.Remove(model, graph, new Dictionary<UnitGroup, bool[]> { [first] = [true, .. new bool[first.Channels - 1]] }, statistics, null);
-        Assert.That(RelativeError(Run(model, 1, recipe.InputShape(5)), before), Is.LessThan(1e-5));
+        Assert.That(Difference.Relative(Run(model, 1, recipe.InputShape(5)), before), Is.LessThan(1e-5));
     }
 
     [Test]
@@ -242,6 +242,61 @@ public sealed class SurgeryTests(string device) : EngineTest(device)
         Surgery.Remove(model, graph, marks, null, null, tied: true);
         Assert.That(new[] { stem, one, two }.Select(group => group.Channels), Is.All.EqualTo(7));
         Assert.That(model.Shortcuts.All(entry => entry.Shortcut.Map is null), Is.True);
+    }
+
+    [Test]
+    public void Tied_stages_that_are_all_dead_keep_one_unit_of_the_same_number()
+    {
+        ModelRecipe recipe = new("resnet18", 8, 10, 8, 8, 3);
+        using Model model = ModelFactory.Create(recipe, Device);
+        model.Initialize(3);
+        ChannelGraph graph = ChannelGraph.Trace(model, recipe.InputShape(1));
+        UnitGroup[] stage = [.. graph.Groups.Where(group => group.Name is "conv1" or "layer1.0" or "layer1.1")];
+        Dictionary<UnitGroup, ChannelStatistics> statistics = [];
+        for (int i = 0; i < stage.Length; i++)
+        {
+            // Each group has another favourite, and all of them stay in all groups.
+            float[] maximum = [.. Enumerable.Range(0, 8).Select(c => c == i ? -1f : -2f)];
+            statistics[stage[i]] = new(maximum, maximum, new double[8], 5);
+        }
+
+        Surgery.Remove(model, graph, stage.ToDictionary(group => group, _ => Enumerable.Repeat(true, 8).ToArray()), statistics, null, tied: true);
+        Assert.That(stage.Select(group => group.Activity.OriginalChannels), Is.All.EqualTo(new[] { 0, 1, 2 }));
+        Assert.That(model.Shortcuts.All(entry => entry.Shortcut.Map is null), Is.True);
+    }
+
+    [Test]
+    public void All_units_of_a_dropped_branch_count_as_removed()
+    {
+        ModelRecipe recipe = new("resnet50", 4, 10, 8, 8, 3);
+        using Model model = ModelFactory.Create(recipe, Device);
+        model.Initialize(3);
+        using Adam optimizer = new(DemonPruning.CreateGroups(model, 1e-3, 0));
+        Step(model, optimizer, 1, recipe.InputShape(4));
+        ChannelGraph graph = ChannelGraph.Trace(model, recipe.InputShape(1));
+        long before = graph.Groups.Sum(group => (long)group.Channels);
+        UnitGroup inner = graph.Groups.Single(group => group.Name == "layer1.1.conv2");
+        Parameter[] dropped = [.. model.Parameters.Where(p => p.IsTrained && p.Name.StartsWith("layer1.1.", StringComparison.Ordinal) && p.Name != "layer1.1.bn3.bias")];
+        SurgeryReport report = Surgery.Remove(model, graph, new Dictionary<UnitGroup, bool[]> { [inner] = [true, true, true, true] }, null, optimizer);
+        long after = ChannelGraph.Trace(model, recipe.InputShape(1)).Groups.Sum(group => (long)group.Channels);
+        Assert.That(report.Removed, Is.EqualTo(before - after).And.EqualTo(8), "four of the group, four of its neighbour in the branch");
+        Assert.That(dropped, Has.Length.EqualTo(8));
+        Assert.That(dropped.Select(parameter => optimizer.MomentsOf(parameter).Count), Is.All.Zero);
+    }
+
+    [Test]
+    public void Marks_of_another_width_and_stale_graphs_are_refused()
+    {
+        ModelRecipe recipe = new("cnn", 4, 10, 8, 8, 1);
+        using Model model = ModelFactory.Create(recipe, Device);
+        model.Initialize(3);
+        ChannelGraph graph = ChannelGraph.Trace(model, recipe.InputShape(1));
+        UnitGroup first = graph.Groups[0];
+        Assert.That(() => Surgery.Remove(model, graph, new Dictionary<UnitGroup, bool[]> { [first] = [true] }, null, null), Throws.ArgumentException.With.Message.Contains("4 channels"));
+        Surgery.Remove(model, graph, new Dictionary<UnitGroup, bool[]> { [first] = [true, false, false, false] }, null, null);
+        Assert.That(
+            () => Surgery.Remove(model, graph, new Dictionary<UnitGroup, bool[]> { [first] = [true, false, false] }, null, null),
+            Throws.InvalidOperationException.With.Message.Contains("trace the graph again"));
     }
 
     /// <summary>Marks random channels and, unless told otherwise, makes them exactly zero.</summary>
@@ -324,18 +379,5 @@ public sealed class SurgeryTests(string device) : EngineTest(device)
         int[] rowIndices = parameter.OriginalRows?.Values.ToArray() ?? [.. Enumerable.Range(0, shape[0])];
         int[] columnIndices = parameter.OriginalColumns?.Values.ToArray() ?? [.. Enumerable.Range(0, columns)];
         return [.. rowIndices.SelectMany(row => Enumerable.Range(0, taps).SelectMany(tap => columnIndices.Select(column => dense[(row * taps + tap) * columns + column])))];
-    }
-
-    private static double RelativeError(float[] actual, float[] expected)
-    {
-        Assert.That(actual, Has.Length.EqualTo(expected.Length));
-        double difference = 0, norm = 0;
-        for (int i = 0; i < actual.Length; i++)
-        {
-            difference += Math.Pow((double)actual[i] - expected[i], 2);
-            norm += Math.Pow(expected[i], 2);
-        }
-
-        return Math.Sqrt(difference) / Math.Max(Math.Sqrt(norm), 1e-12);
     }
 }
