@@ -114,13 +114,20 @@ public sealed class TrainerTests
             Step(i);
         }
 
-        long before = GC.GetTotalAllocatedBytes(precise: true);
-        for (int i = 0; i < 20; i++)
+        // The count covers all threads, the workers' and also those of the test runner, which allocate now and then: a window of 20 steps without any must exist.
+        long least = long.MaxValue;
+        for (int window = 0; window < 10 && least > 0; window++)
         {
-            Step(40 + i);
+            long before = GC.GetTotalAllocatedBytes(precise: true);
+            for (int i = 0; i < 20; i++)
+            {
+                Step(40 + window * 20 + i);
+            }
+
+            least = Math.Min(least, GC.GetTotalAllocatedBytes(precise: true) - before);
         }
 
-        Assert.That(GC.GetTotalAllocatedBytes(precise: true) - before, Is.Zero);
+        Assert.That(least, Is.Zero);
 
         void Step(int step)
         {
