@@ -44,13 +44,13 @@ public sealed class TrainerTests
         string path = Path.Combine(root, "interrupted");
         RunFolder folder = RunFolder.Create(path, Small, false);
         using (CancellationTokenSource stop = new())
-        using (Trainer first = new(Small, folder, new Interrupter(interruptAfter, stop)))
+        using (Trainer first = new(Small, new Interrupter(interruptAfter, stop)))
         {
-            Assert.That(() => first.Run(stop.Token), Throws.InstanceOf<OperationCanceledException>());
+            Assert.That(() => first.Run(folder, stop.Token), Throws.InstanceOf<OperationCanceledException>());
         }
 
-        using Trainer second = new(Small, RunFolder.Open(path), null, resume: true);
-        second.Run();
+        using Trainer second = new(Small, null, folder.CheckpointPath);
+        second.Run(folder);
         Dictionary<string, float[]> resumed = Values(second);
         Assert.That(resumed.Keys, Is.EquivalentTo(whole.Keys));
         foreach (var (name, values) in resumed)
@@ -141,8 +141,8 @@ public sealed class TrainerTests
 
     private static Dictionary<string, float[]> RunToEnd(string path, TrainingOptions options, out RunSummary summary)
     {
-        using Trainer trainer = new(options, RunFolder.Create(path, options, false));
-        summary = trainer.Run();
+        using Trainer trainer = new(options);
+        summary = trainer.Run(RunFolder.Create(path, options, false));
         return Values(trainer);
     }
 
