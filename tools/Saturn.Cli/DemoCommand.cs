@@ -21,7 +21,7 @@ internal static class DemoCommand
                 Data = "synthetic",
                 Model = "resnet18",
                 Width = 16,
-                Epochs = 7,
+                Epochs = 9,
                 Batch = 64,
                 Optimizer = "adam",
                 LearningRate = 0.003,
@@ -30,7 +30,7 @@ internal static class DemoCommand
                 Run = "demo-dense",
                 CheckpointEvery = 100,
             };
-            TrainingOptions pruned = dense with { Run = "demo-pruned", Pruning = new DemonPruningOptions { Lambda = 0.01, PruneEvery = 50 } };
+            TrainingOptions pruned = dense with { Run = "demo-pruned", Pruning = new DemonPruningOptions { Lambda = 0.03, PruneEvery = 30 } };
             Console.WriteLine("Two runs of one network on the same images and seed: dense first, then with Demon Pruning.");
             RunSummary denseSummary = RunSession.Run(dense, () => Create(dense), null, "dense ");
             RunSummary prunedSummary = RunSession.Run(pruned, () => Create(pruned), null, "pruned");
