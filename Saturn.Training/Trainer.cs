@@ -24,7 +24,6 @@ public sealed class Trainer : IDisposable
     private const int CensusBatch = 128;
 
     private readonly TrainingOptions options;
-    private readonly RunFolder? folder;
     private readonly ITrainingObserver? observer;
     private readonly ImageDataset training;
     private readonly ImageDataset validation;
@@ -39,18 +38,17 @@ public sealed class Trainer : IDisposable
     private readonly RunProgress progress;
     private readonly int[] censusImages;
     private readonly long stepsPerEpoch;
+    private RunFolder? folder;
 
     /// <summary>Prepares a run from the start, or from a checkpoint.</summary>
     /// <param name="options">The options.</param>
-    /// <param name="folder">Where metrics and checkpoints go; null to keep nothing.</param>
     /// <param name="observer">Who is told; null for nobody.</param>
-    /// <param name="resume">Whether to continue from the folder's checkpoint.</param>
+    /// <param name="checkpoint">The checkpoint folder to continue from; null for the start.</param>
     /// <exception cref="ArgumentException">An option is out of range, or the batch is larger than the data.</exception>
-    public Trainer(TrainingOptions options, RunFolder? folder = null, ITrainingObserver? observer = null, bool resume = false)
+    public Trainer(TrainingOptions options, ITrainingObserver? observer = null, string? checkpoint = null)
     {
         options.Validate();
         this.options = options;
-        this.folder = folder;
         this.observer = observer;
         (training, validation) = DatasetSource.Open(options.Data, options.TrainImages, options.ValidationImages);
         assembler = new BatchAssembler(training);
@@ -63,7 +61,7 @@ public sealed class Trainer : IDisposable
         }
 
         TotalSteps = stepsPerEpoch * options.Epochs;
-        Checkpoint? saved = resume ? Checkpoint.Read(folder!.CheckpointPath) : null;
+        Checkpoint? saved = checkpoint is null ? null : Checkpoint.Read(checkpoint);
         device = Devices.Open(options.Device, options.Threads);
         try
         {
@@ -97,7 +95,6 @@ public sealed class Trainer : IDisposable
         learningRate = CreateSchedule();
         censusImages = EpochOrder.Sample(training.Count, options.Pruning?.CensusSize ?? 1, options.Seed);
         losses = new LossRing(device, LoggingInterval * options.Accumulate);
-        folder?.TruncateMetrics(progress.Step);
     }
 
     /// <summary>Steps of the whole run.</summary>
@@ -110,12 +107,15 @@ public sealed class Trainer : IDisposable
     public Accounting Accounting => pruning.Accounting;
 
     /// <summary>Trains to the end.</summary>
+    /// <param name="runFolder">Where metrics and checkpoints go; null to keep nothing.</param>
     /// <param name="cancellation">Stops the run after the current step, with a checkpoint of that step.</param>
     /// <returns>The summary, which is also written to the run folder.</returns>
     /// <exception cref="TrainingDivergedException">The loss is no longer a finite number.</exception>
     /// <exception cref="OperationCanceledException">The run was stopped.</exception>
-    public RunSummary Run(CancellationToken cancellation = default)
+    public RunSummary Run(RunFolder? runFolder = null, CancellationToken cancellation = default)
     {
+        folder = runFolder;
+        folder?.TruncateMetrics(progress.Step);
         string data = $"{training.Name}: {training.Count:N0} training and {validation.Count:N0} validation images of {training.Height}×{training.Width}×{training.Channels}";
         observer?.Started(new TrainingStart(
             options, $"{device.Name} ({device.Description})", data, stepsPerEpoch, progress.Step, Accounting.TotalUnits, Accounting.DenseParameters));
@@ -232,8 +232,7 @@ public sealed class Trainer : IDisposable
         var (batches, lossSum, correct, notFinite) = losses.Drain();
         if (notFinite is { } bad)
         {
-            throw new TrainingDivergedException(
-                $"The loss became {bad} by step {progress.Step}; the run has diverged. Lower --lr (now {options.PeakLearningRate:G4}) or --lambda, or set --clip-norm.");
+            throw Diverged($"The loss became {bad}");
         }
 
         progress.EpochLoss += lossSum;
@@ -249,6 +248,11 @@ public sealed class Trainer : IDisposable
     private void EndEpoch(int epoch)
     {
         var (accuracy, loss) = Evaluator.Evaluate(model, validation, options.Batch);
+        if (!double.IsFinite(loss))
+        {
+            throw Diverged($"The validation loss became {loss}");
+        }
+
         progress.BestAccuracy = Math.Max(progress.BestAccuracy, accuracy);
         long images = progress.EpochBatches * options.Batch;
         EpochMetrics metrics = new()
@@ -277,6 +281,9 @@ public sealed class Trainer : IDisposable
             Save();
         }
     }
+
+    private TrainingDivergedException Diverged(string what) => new(
+        $"{what} by step {progress.Step}; the run has diverged. Lower --lr (now {options.PeakLearningRate:G4}) or --lambda, or set --clip-norm.");
 
     private void Save()
     {

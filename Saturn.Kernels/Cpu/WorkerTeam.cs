@@ -3,12 +3,13 @@ using System.Runtime.CompilerServices;
 namespace Saturn.Kernels.Cpu;
 
 /// <summary>
-/// Persistent worker threads that share the items of one job at a time through an atomic counter. The calling thread takes part as worker 0. Workers
-/// spin for a short while after a job, since the next kernel usually follows within microseconds, and then sleep.
+/// Persistent worker threads that share the items of one job at a time through an atomic counter. The calling thread takes part as worker 0 and waits only for workers that have joined the job: one that the
+/// system is not running at the moment holds nobody up. Workers spin for a short while after a job, since the next kernel usually follows within microseconds, and then sleep.
 /// </summary>
 internal sealed unsafe class WorkerTeam : IDisposable
 {
     private const int SpinRounds = 2000;
+    private const long OneGeneration = 1L << 32;
 
     private readonly Thread[] threads;
     private readonly SemaphoreSlim[] wakeUps;
@@ -19,8 +20,9 @@ internal sealed unsafe class WorkerTeam : IDisposable
     private void* job;
     private int count;
     private int next;
-    private int active;
-    private volatile int generation;
+
+    // Upper half: the generation, odd while a job is open to join. Lower half: how many workers are inside.
+    private long state;
     private volatile bool stopping;
     private Exception? failure;
 
@@ -71,30 +73,22 @@ internal sealed unsafe class WorkerTeam : IDisposable
             run = &Invoke<TJob>;
             count = items;
             failure = null;
-            Volatile.Write(ref next, 0);
-            Volatile.Write(ref active, threads.Length);
-            Interlocked.Increment(ref generation);
+            next = 0;
+            Interlocked.Add(ref state, OneGeneration);
             for (int i = 0; i < threads.Length; i++)
             {
-                if (Interlocked.Exchange(ref sleeping[i], 0) == 1)
+                if (Volatile.Read(ref sleeping[i]) == 1 && Interlocked.Exchange(ref sleeping[i], 0) == 1)
                 {
                     wakeUps[i].Release();
                 }
             }
 
             Drain(0);
+            Interlocked.Add(ref state, OneGeneration);
             SpinWait wait = default;
-            while (Volatile.Read(ref active) != 0)
+            while ((uint)Volatile.Read(ref state) != 0)
             {
-                if (wait.Count < 200)
-                {
-                    Thread.SpinWait(8);
-                    wait.SpinOnce(-1);
-                }
-                else
-                {
-                    wait.SpinOnce(-1);
-                }
+                wait.SpinOnce(-1);
             }
 
             this.job = null;
@@ -109,7 +103,6 @@ internal sealed unsafe class WorkerTeam : IDisposable
     public void Dispose()
     {
         stopping = true;
-        Interlocked.Increment(ref generation);
         for (int i = 0; i < threads.Length; i++)
         {
             wakeUps[i].Release();
@@ -139,37 +132,57 @@ internal sealed unsafe class WorkerTeam : IDisposable
 
     private void Work(int index)
     {
-        int seen = 0;
-        while (true)
+        long seen = 0;
+        int spins = 0;
+        while (!stopping)
         {
-            int spins = 0;
-            while (generation == seen)
+            if (TryJoin(ref seen))
             {
-                if (++spins < SpinRounds)
-                {
-                    Thread.SpinWait(16);
-                    continue;
-                }
-
-                Volatile.Write(ref sleeping[index], 1);
-                Interlocked.MemoryBarrier();
-                if (generation != seen && Interlocked.Exchange(ref sleeping[index], 0) == 1)
-                {
-                    break;
-                }
-
-                wakeUps[index].Wait();
+                Drain(index + 1);
+                Interlocked.Decrement(ref state);
                 spins = 0;
             }
-
-            seen = generation;
-            if (stopping)
+            else if (++spins < SpinRounds)
             {
-                return;
+                Thread.SpinWait(16);
             }
-
-            Drain(index + 1);
-            Interlocked.Decrement(ref active);
+            else
+            {
+                Sleep(index, seen);
+                spins = 0;
+            }
         }
+    }
+
+    /// <summary>Enters the open job, if there is one that this worker has not been in.</summary>
+    private bool TryJoin(ref long seen)
+    {
+        long now = Volatile.Read(ref state);
+        long generation = now >> 32;
+        if ((generation & 1) == 0 || generation == seen)
+        {
+            return false;
+        }
+
+        if (Interlocked.CompareExchange(ref state, now + 1, now) != now)
+        {
+            return false;
+        }
+
+        seen = generation;
+        return true;
+    }
+
+    private void Sleep(int index, long seen)
+    {
+        Interlocked.Exchange(ref sleeping[index], 1);
+        long generation = Interlocked.Read(ref state) >> 32;
+        bool jobOpened = (generation & 1) == 1 && generation != seen;
+        if (jobOpened && Interlocked.Exchange(ref sleeping[index], 0) == 1)
+        {
+            return;
+        }
+
+        wakeUps[index].Wait();
     }
 }

@@ -18,7 +18,7 @@ public sealed class FloorTests
         ["Saturn.Cli"] = 7,
     };
 
-    private static readonly string Root = FindRoot();
+    internal static readonly string Root = FindRoot();
 
     private static IEnumerable<string> Projects =>
         Directory.EnumerateFiles(Root, "*.csproj", SearchOption.AllDirectories)

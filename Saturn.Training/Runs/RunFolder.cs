@@ -21,13 +21,9 @@ public sealed class RunFolder
     /// <exception cref="IOException">A run of this name exists and is not to be replaced.</exception>
     public static RunFolder Create(string path, TrainingOptions options, bool overwrite)
     {
+        RequireFree(path, overwrite);
         if (File.Exists(System.IO.Path.Combine(path, "config.json")))
         {
-            if (!overwrite)
-            {
-                throw new IOException($"The run folder '{path}' exists; choose another --run name, continue it with --resume, or replace it with --overwrite.");
-            }
-
             Directory.Delete(path, recursive: true);
         }
 
@@ -36,6 +32,19 @@ public sealed class RunFolder
         AtomicFile.WriteText(System.IO.Path.Combine(path, "config.json"), JsonSerializer.Serialize(options, RunJson.Default.TrainingOptions));
         return folder;
     }
+
+    /// <summary>Throws if a run of this name exists and is not to be replaced.</summary>
+    /// <exception cref="IOException">It exists.</exception>
+    public static void RequireFree(string path, bool overwrite)
+    {
+        if (!overwrite && File.Exists(System.IO.Path.Combine(path, "config.json")))
+        {
+            throw new IOException($"The run folder '{path}' exists; choose another --run name, continue it with --resume, or replace it with --overwrite.");
+        }
+    }
+
+    /// <summary>Whether the run has left no result yet.</summary>
+    public bool IsEmpty => !File.Exists(MetricsPath) && !Directory.Exists(CheckpointPath);
 
     /// <summary>Opens the folder of an existing run.</summary>
     /// <exception cref="IOException">There is none.</exception>
@@ -62,6 +71,11 @@ public sealed class RunFolder
     /// <param name="step">The step the run resumes at.</param>
     public void TruncateMetrics(long step)
     {
+        if (!File.Exists(MetricsPath))
+        {
+            return;
+        }
+
         IEnumerable<EpochMetrics> kept = ReadMetrics().Where(metrics => metrics.Step <= step);
         AtomicFile.WriteText(MetricsPath, string.Concat(kept.Select(metrics => JsonSerializer.Serialize(metrics, MetricsJson.Default.EpochMetrics) + "\n")));
     }

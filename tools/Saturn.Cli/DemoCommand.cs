@@ -21,7 +21,7 @@ internal static class DemoCommand
                 Data = "synthetic",
                 Model = "resnet18",
                 Width = 16,
-                Epochs = 7,
+                Epochs = 9,
                 Batch = 64,
                 Optimizer = "adam",
                 LearningRate = 0.003,
@@ -30,17 +30,18 @@ internal static class DemoCommand
                 Run = "demo-dense",
                 CheckpointEvery = 100,
             };
-            TrainingOptions pruned = dense with { Run = "demo-pruned", Pruning = new DemonPruningOptions { Lambda = 0.01, PruneEvery = 50 } };
+            TrainingOptions pruned = dense with { Run = "demo-pruned", Pruning = new DemonPruningOptions { Lambda = 0.03, PruneEvery = 30 } };
             Console.WriteLine("Two runs of one network on the same images and seed: dense first, then with Demon Pruning.");
-            RunFolder denseFolder = RunFolder.Create(Path.Combine(result.GetValue(runs)!, dense.Run), dense, overwrite: true);
-            RunSummary denseSummary = RunSession.Run(dense, denseFolder, false, "dense ");
-            RunFolder prunedFolder = RunFolder.Create(Path.Combine(result.GetValue(runs)!, pruned.Run), pruned, overwrite: true);
-            RunSummary prunedSummary = RunSession.Run(pruned, prunedFolder, false, "pruned");
-            HtmlReport.Write([denseFolder]);
-            string report = HtmlReport.Write([denseFolder, prunedFolder]);
+            RunSummary denseSummary = RunSession.Run(dense, () => Create(dense), null, "dense ");
+            RunSummary prunedSummary = RunSession.Run(pruned, () => Create(pruned), null, "pruned");
+            HtmlReport.Write([RunFolder.Open(FolderOf(dense))]);
+            string report = HtmlReport.Write([RunFolder.Open(FolderOf(dense)), RunFolder.Open(FolderOf(pruned))]);
             ProgressDisplay.WriteComparison("dense against pruned while training", [("dense", denseSummary), ("Demon Pruning", prunedSummary)]);
             Console.WriteLine($"Report: {report}");
             return 0;
+
+            string FolderOf(TrainingOptions options) => Path.Combine(result.GetValue(runs)!, options.Run);
+            RunFolder Create(TrainingOptions options) => RunFolder.Create(FolderOf(options), options, overwrite: true);
         });
         return command;
     }

@@ -9,11 +9,11 @@ root.Subcommands.Add(ReportCommand.Create());
 root.Subcommands.Add(InfoCommand.Create());
 root.Subcommands.Add(BenchCommand.Create());
 
-ParseResult parsed = root.Parse(args);
+ParseResult parsed = root.Parse(args.Length == 0 ? ["--help"] : args);
 if (parsed.Errors.Count > 0)
 {
     // One sentence and where to look, instead of a page of help.
-    Console.Error.WriteLine(string.Join(" ", parsed.Errors.Select(error => error.Message)) + $" See 'saturn {parsed.CommandResult.Command.Name} --help'.");
+    Console.Error.WriteLine(string.Join(" ", parsed.Errors.Select(error => error.Message)) + $" See 'saturn {(parsed.CommandResult.Command == root ? "" : parsed.CommandResult.Command.Name + " ")}--help'.");
     return 2;
 }
 

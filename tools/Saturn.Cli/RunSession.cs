@@ -10,15 +10,15 @@ internal static class RunSession
 {
     public static int Start(TrainingOptions options, string path, bool overwrite)
     {
-        // The data are opened before the folder is made, so that bad input leaves nothing behind.
-        bool existed = Directory.Exists(path);
-        RunFolder folder = RunFolder.Create(path, options, overwrite);
+        RunFolder.RequireFree(path, overwrite);
+        RunFolder? folder = null;
         try
         {
-            return Finish(folder, Run(options, folder, false, ""));
+            return Finish(path, Run(options, () => folder = RunFolder.Create(path, options, overwrite), null, ""));
         }
-        catch (Exception exception) when (exception is not OperationCanceledException && !existed && folder.ReadMetrics().Count == 0 && !Directory.Exists(folder.CheckpointPath))
+        catch (Exception exception) when (exception is not OperationCanceledException && folder is not null && folder.IsEmpty)
         {
+            // It failed before the first result: nothing half-made stays behind.
             Directory.Delete(path, recursive: true);
             throw;
         }
@@ -32,19 +32,19 @@ internal static class RunSession
             throw new InvalidOperationException($"The run '{path}' has finished; there is nothing to resume. Replace it with --overwrite or choose another --run name.");
         }
 
-        return Finish(folder, Run(folder.ReadOptions(), folder, true, ""));
+        return Finish(path, Run(folder.ReadOptions(), () => folder, folder.CheckpointPath, ""));
     }
 
-    /// <summary>Trains, with Ctrl-C turned into a stop at the next step.</summary>
-    public static RunSummary Run(TrainingOptions options, RunFolder folder, bool resume, string label)
+    /// <summary>Trains, with Ctrl-C turned into a stop at the next step. The folder is made once options, data and model have proved good.</summary>
+    public static RunSummary Run(TrainingOptions options, Func<RunFolder> folder, string? checkpoint, string label)
     {
         using CancellationTokenSource stop = new();
         using PosixSignalRegistration interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);
         using PosixSignalRegistration terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
-        using Trainer trainer = new(options, folder, new ProgressDisplay(label), resume);
+        using Trainer trainer = new(options, new ProgressDisplay(label), checkpoint);
         try
         {
-            return trainer.Run(stop.Token);
+            return trainer.Run(folder(), stop.Token);
         }
         catch (OperationCanceledException)
         {
@@ -59,10 +59,10 @@ internal static class RunSession
         }
     }
 
-    private static int Finish(RunFolder folder, RunSummary summary)
+    private static int Finish(string path, RunSummary summary)
     {
-        string report = HtmlReport.Write([folder]);
-        ProgressDisplay.WriteComparison(Path.GetFileName(Path.GetFullPath(folder.Path)), [(summary.Method, summary)]);
+        string report = HtmlReport.Write([RunFolder.Open(path)]);
+        ProgressDisplay.WriteComparison(Path.GetFileName(Path.GetFullPath(path)), [(summary.Method, summary)]);
         Console.WriteLine($"Report: {report}");
         return 0;
     }
