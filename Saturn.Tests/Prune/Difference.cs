@@ -2,10 +2,10 @@ using NUnit.Framework;
 
 namespace Saturn.Tests.Prune;
 
-/// <summary>‖actual − expected‖₂/‖expected‖₂ in double precision.</summary>
+/// <summary>‖actual − expected‖₂/max(‖expected‖₂, floor) in double precision.</summary>
 internal static class Difference
 {
-    public static double Relative(float[] actual, float[] expected)
+    public static double Relative(float[] actual, float[] expected, double floor = 0)
     {
         Assert.That(actual, Has.Length.EqualTo(expected.Length));
         double difference = 0, norm = 0;
@@ -15,6 +15,6 @@ internal static class Difference
             norm += Math.Pow(expected[i], 2);
         }
 
-        return Math.Sqrt(difference) / Math.Max(Math.Sqrt(norm), 1e-12);
+        return Math.Sqrt(difference) / Math.Max(Math.Sqrt(norm), Math.Max(floor, 1e-12));
     }
 }
