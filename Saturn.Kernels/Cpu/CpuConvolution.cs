@@ -12,7 +12,9 @@ internal sealed unsafe class CpuConvolution(WorkerTeam team, CpuMemory memory) :
     private const int WantedTasks = 8;
 
     private const int PaddedBytesPerTask = 512 * 1024;
-    private const int PartialBytes = 4 * 1024 * 1024;
+    private const int PartialBytes = 1536 * 1024;
+    private const int SlabBytes = 640 * 1024;
+    private const int CopySlack = 64;
     private const int MaximumTaps = 1024;
 
     /// <inheritdoc/>
@@ -233,71 +235,112 @@ internal sealed unsafe class CpuConvolution(WorkerTeam team, CpuMemory memory) :
             return;
         }
 
-        bool joined = shape.DilationWidth == 1;
         CpuFilterGradient job = new()
         {
-            Padding = Source(shape),
-            Gradient = (float*)outputGradient.Address,
+            InputHeight = shape.InputHeight,
+            InputWidth = shape.InputWidth,
+            InputPitch = Shape.PitchOf(shape.InputChannels),
+            InputChannels = shape.GroupInputChannels,
             GradientHeight = shape.OutputHeight,
             GradientWidth = shape.OutputWidth,
             GradientPitch = gradientPitch,
             OutputChannels = shape.GroupOutputChannels,
             KernelHeight = shape.KernelHeight,
-            RowOffset = shape.DilationHeight,
+            KernelWidth = shape.KernelWidth,
+            DilationHeight = shape.DilationHeight,
+            DilationWidth = shape.DilationWidth,
+            StrideHeight = shape.StrideHeight,
+            StrideWidth = shape.StrideWidth,
+            MarginTop = shape.PaddingHeight,
+            MarginLeft = shape.PaddingWidth,
+            WeightPitch = Shape.PitchOf(shape.GroupInputChannels),
+            Batch = shape.Batch,
+            Accumulate = mode == GradientMode.Accumulate,
         };
-        bool unitKernel = shape.KernelHeight == 1 && shape.KernelWidth == 1;
-        job.Padding.Source = (float*)input.Address;
-        job.Padding.Batch = shape.Batch;
-        int stride = job.Padding.PixelStride;
-
-        // In a directly read source with padding channels, neighbouring taps are not contiguous unless the pitch is the channel count.
-        joined &= stride == job.Padding.SourceChannels || shape.KernelWidth == 1;
-        job.RowLength = joined ? shape.KernelWidth * shape.GroupInputChannels : shape.GroupInputChannels;
-        job.DilatedTaps = joined ? 1 : shape.KernelWidth;
-        job.TapOffset = shape.DilationWidth * stride;
-        job.PartialRow = shape.KernelHeight * shape.KernelWidth * shape.GroupInputChannels;
-        job.Flat = unitKernel && job.Padding.Direct && shape.StrideHeight == 1 && shape.StrideWidth == 1;
-
-        int blocks = (shape.GroupOutputChannels + 7) / 8;
-        long partialBytes = blocks * 8L * job.PartialRow * sizeof(float);
-        int pixels = shape.OutputHeight * shape.OutputWidth;
-        job.ImageChunks = (int)Math.Clamp(Math.Min(PartialBytes / partialBytes, shape.Batch * (long)pixels / 64), 1, Math.Min(WantedTasks, shape.Batch));
-        job.ChannelChunks = Math.Clamp((WantedTasks + job.ImageChunks - 1) / job.ImageChunks, 1, blocks);
-        long paddedImage = job.Padding.Direct ? 0 : (long)job.Padding.PaddedHeight * job.Padding.PaddedWidth * job.Padding.SourceChannels * sizeof(float);
-        long slabPixels = partialBytes > 1024 * 1024 ? 512 : 128;
-        job.ImagesPerSlab = (int)Math.Clamp(slabPixels / pixels, 1, shape.Batch);
-        job.Padding.PaddedFloats = paddedImage / sizeof(float) * job.ImagesPerSlab + 64;
-        job.Padding.ScratchBytes = (job.Padding.PaddedFloats * sizeof(float) + 63) / 64 * 64;
-        DeviceBuffer scratch = memory.Allocate(job.Padding.ScratchBytes * team.Count);
-        DeviceBuffer partials = memory.Allocate(partialBytes * job.ImageChunks);
-        job.Padding.Scratch = (byte*)scratch.Address;
+        long partialFloats = PlanFilterGradient(ref job);
+        DeviceBuffer scratch = memory.Allocate(job.ScratchBytes * team.Count);
+        DeviceBuffer partials = partialFloats == 0 ? default : memory.Allocate(partialFloats * sizeof(float));
+        job.Scratch = (byte*)scratch.Address;
         job.Partials = (float*)partials.Address;
 
-        // The slack behind each padded buffer is loaded with the last vector; its products are not stored, but it must not be a signalling pattern that slows the multiplies.
-        System.Runtime.InteropServices.NativeMemory.Clear((void*)scratch.Address, (nuint)scratch.ByteLength);
-        for (int g = 0; g < shape.Groups; g++)
+        // The last vectors of a copy reach into its slack; what they read there is not kept, but must not be patterns that slow the multiplies.
+        for (int worker = 0; worker < team.Count; worker++)
         {
-            job.Padding.SourceChannelOffset = g * shape.GroupInputChannels;
-            job.GradientChannelOffset = g * shape.GroupOutputChannels;
-            team.Run(ref job, job.ImageChunks * job.ChannelChunks);
-            CombinePartials combine = new()
-            {
-                Partials = job.Partials,
-                Chunks = job.ImageChunks,
-                ChunkFloats = partialBytes / sizeof(float),
-                Row = job.PartialRow,
-                Taps = shape.KernelHeight * shape.KernelWidth,
-                Channels = shape.GroupInputChannels,
-                Pitch = Shape.PitchOf(shape.GroupInputChannels),
-                Weights = (float*)weightGradient.Address,
-                FirstOutput = g * shape.GroupOutputChannels,
-                Accumulate = mode == GradientMode.Accumulate,
-            };
-            team.Run(ref combine, shape.GroupOutputChannels);
+            new Span<float>(job.Scratch + worker * job.ScratchBytes + (job.SourceFloats - CopySlack) * sizeof(float), CopySlack).Clear();
         }
 
-        memory.Free(partials);
+        for (int g = 0; g < shape.Groups; g++)
+        {
+            job.Input = (float*)input.Address + g * shape.GroupInputChannels;
+            job.Gradient = (float*)outputGradient.Address + g * shape.GroupOutputChannels;
+            job.Weights = (float*)weightGradient.Address + (long)g * shape.GroupOutputChannels * shape.KernelHeight * shape.KernelWidth * job.WeightPitch;
+            team.Run(ref job, job.ImageChunks * job.OutputChunks * job.ChannelChunks);
+            if (job.Partials != null)
+            {
+                CombineFilterGradient combine = new() { Source = job };
+                team.Run(ref combine, job.Vectors);
+            }
+        }
+
+        if (!partials.IsNone)
+        {
+            memory.Free(partials);
+        }
+
         memory.Free(scratch);
+    }
+
+    /// <summary>Chooses how the source is read, the division into tasks and the slabs; returns the floats of partial sums, 0 for none.</summary>
+    private static long PlanFilterGradient(ref CpuFilterGradient job)
+    {
+        bool unit = job.KernelHeight == 1 && job.KernelWidth == 1 && job.MarginTop == 0 && job.MarginLeft == 0;
+        bool whole = job.InputChannels % 16 == 0;
+        job.Layout = unit && (!whole || job.OutputChannels < 128) ? FilterSource.InPlace
+            : whole || job.DilationWidth > 1 && job.KernelWidth > 1 ? FilterSource.Blocked
+            : FilterSource.Joined;
+        job.Gathered = unit && job.Layout == FilterSource.Blocked;
+        job.PaddedWidth = job.Gathered ? job.GradientWidth : (job.GradientWidth - 1) * job.StrideWidth + (job.KernelWidth - 1) * job.DilationWidth + 1;
+        job.PackGradient = job.GradientPitch >= 64 && job.Vectors >= 9;
+
+        long pixels = (long)job.GradientHeight * job.GradientWidth;
+        long partialBytes = job.Vectors * 16L * job.OutputBlocks * 8 * sizeof(float);
+        job.ImageChunks = (int)Math.Clamp(Math.Min(PartialBytes / partialBytes, job.Batch * pixels / 64), 1, Math.Min(WantedTasks, job.Batch));
+
+        // A task copies its share of the input channels and of the output gradient, so the copies repeat as often as the other side is divided.
+        int channelBlocks = job.Layout == FilterSource.Blocked ? job.RowVectors : 1;
+        int wanted = (WantedTasks + job.ImageChunks - 1) / job.ImageChunks;
+        long inputCost = (long)job.PaddedRows(job.GradientHeight) * job.PaddedWidth * job.InputChannels;
+        long least = long.MaxValue;
+        for (int channelChunks = 1; channelChunks <= Math.Min(wanted, channelBlocks); channelChunks *= 2)
+        {
+            int outputChunks = Math.Min((wanted + channelChunks - 1) / channelChunks, job.OutputBlocks);
+            long cost = inputCost * outputChunks + pixels * job.OutputChannels * channelChunks;
+            if (outputChunks * channelChunks >= Math.Min(wanted, job.OutputBlocks) && cost < least)
+            {
+                least = cost;
+                job.ChannelChunks = channelChunks;
+                job.OutputChunks = outputChunks;
+            }
+        }
+
+        long rowBlocks = job.Layout == FilterSource.Blocked ? (channelBlocks + job.ChannelChunks - 1) / job.ChannelChunks * 16L : job.InputChannels;
+        long rowFloats = job.Layout == FilterSource.InPlace ? 0 : job.PaddedWidth * rowBlocks;
+        long gradientFloats = job.PackGradient ? (job.OutputBlocks + job.OutputChunks - 1) / job.OutputChunks * 8L : 0;
+        long image = (job.PaddedRows(job.GradientHeight) * rowFloats + pixels * gradientFloats) * sizeof(float);
+        job.RowsPerSlab = job.GradientHeight;
+        if (image > SlabBytes)
+        {
+            long row = (job.StrideHeight * rowFloats + job.GradientWidth * gradientFloats) * sizeof(float);
+            job.RowsPerSlab = (int)Math.Clamp(SlabBytes / row, 1, job.GradientHeight);
+        }
+
+        job.ImagesPerSlab = (int)Math.Clamp(Math.Min(SlabBytes / Math.Max(image, 1), 1024 / pixels), 1, (job.Batch + job.ImageChunks - 1) / job.ImageChunks);
+        long slabPixels = (long)job.ImagesPerSlab * job.RowsPerSlab * job.GradientWidth;
+        job.SourceFloats = (job.ImagesPerSlab * job.PaddedRows(job.RowsPerSlab) * rowFloats + CopySlack + 15) / 16 * 16;
+        job.GradientFloats = (slabPixels * gradientFloats + 15) / 16 * 16;
+        job.ScratchBytes = ((job.SourceFloats + job.GradientFloats + slabPixels) * sizeof(float) + 127) / 64 * 64;
+        bool intoWeights = job.ImageChunks == 1 && whole && job.OutputChannels % 8 == 0;
+        return intoWeights ? 0 : partialBytes / sizeof(float) * job.ImageChunks;
     }
 
     /// <summary>The source side of a forward pass: the padded geometry, or none where the images can be read as they are.</summary>

@@ -85,59 +85,6 @@ internal unsafe struct PackTransposedWeights : IParallelJob
     }
 }
 
-/// <summary>Adds the chunks' partial filter gradients in order and writes them in the weights' pitched layout. One item is one output channel.</summary>
-internal unsafe struct CombinePartials : IParallelJob
-{
-    public float* Partials;
-    public int Chunks;
-    public long ChunkFloats;
-    public int Row;
-    public int Taps;
-    public int Channels;
-    public int Pitch;
-    public float* Weights;
-    public int FirstOutput;
-    public bool Accumulate;
-
-    public void Run(int item, int worker)
-    {
-        float* source = Partials + (long)item * Row;
-        float* target = Weights + (long)(FirstOutput + item) * Taps * Pitch;
-        for (int t = 0; t < Taps; t++)
-        {
-            for (int c = 0; c < Pitch; c += 8)
-            {
-                int valid = Math.Min(8, Channels - c);
-                if (valid == 8)
-                {
-                    Vector256<float> sum = Vector256.Load(source + c);
-                    for (int chunk = 1; chunk < Chunks; chunk++)
-                    {
-                        sum += Vector256.Load(source + chunk * ChunkFloats + c);
-                    }
-
-                    (Accumulate ? Vector256.Load(target + c) + sum : sum).Store(target + c);
-                    continue;
-                }
-
-                for (int lane = 0; lane < 8; lane++)
-                {
-                    float sum = 0;
-                    for (int chunk = 0; lane < valid && chunk < Chunks; chunk++)
-                    {
-                        sum += source[chunk * ChunkFloats + c + lane];
-                    }
-
-                    target[c + lane] = Accumulate && lane < valid ? target[c + lane] + sum : sum;
-                }
-            }
-
-            source += Channels;
-            target += Pitch;
-        }
-    }
-}
-
 /// <summary>Column sums of the output gradient in double precision. One item is eight channels.</summary>
 internal unsafe struct BiasGradient : IParallelJob
 {
