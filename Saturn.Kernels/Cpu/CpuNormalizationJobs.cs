@@ -24,12 +24,20 @@ internal unsafe struct MomentsJob : IParallelJob
             Vector256<float> pivot = Vector256.Load(first + c);
             Vector256<float> sum = default, square = default;
             float* x = first + c;
-            for (int row = 0; row < rows; row++)
+            for (int block = 0; block < rows; block += 64)
             {
-                Vector256<float> d = Vector256.Load(x) - pivot;
-                sum += d;
-                square = Vector256.FusedMultiplyAdd(d, d, square);
-                x += Pitch;
+                // Sums of sums: rounding grows with 64 plus the number of blocks instead of with the number of rows.
+                Vector256<float> blockSum = default, blockSquare = default;
+                for (int row = block; row < Math.Min(block + 64, rows); row++)
+                {
+                    Vector256<float> d = Vector256.Load(x) - pivot;
+                    blockSum += d;
+                    blockSquare = Vector256.FusedMultiplyAdd(d, d, blockSquare);
+                    x += Pitch;
+                }
+
+                sum += blockSum;
+                square += blockSquare;
             }
 
             pivot.Store(results);

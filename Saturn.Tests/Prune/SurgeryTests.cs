@@ -57,7 +57,7 @@ public sealed class SurgeryTests(string device) : EngineTest(device)
             Dictionary<string, float[]> compacted = Train(seed, rule, steps, cut: true);
             foreach (var (name, values) in compacted)
             {
-// A mean near 0 is a difference of values as large as the deviation, so that is its measure.
+                // A mean near 0 is a difference of values as large as the deviation, so that is its measure.
                 double floor = name.EndsWith("running_mean", StringComparison.Ordinal) ? Math.Sqrt(masked[name.Replace("running_mean", "running_var")].Sum(v => (double)v)) : 0;
                 Assert.That(Difference.Relative(values, masked[name], floor), Is.LessThan(tolerance), $"{name}, seed {seed}");
             }

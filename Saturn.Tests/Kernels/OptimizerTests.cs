@@ -1,0 +1,117 @@
+using NUnit.Framework;
+using Saturn.Kernels;
+using Saturn.Kernels.Families;
+
+namespace Saturn.Tests.Kernels;
+
+/// <summary>The update rules against their formulas in double precision over ten steps, and the noise's mask.</summary>
+[TestFixtureSource(typeof(TestDevices), nameof(TestDevices.Names))]
+public sealed class OptimizerTests(string device) : KernelTest(device)
+{
+    private static readonly OptimizerStep SgdRule = new(OptimizerRule.Sgd, 0, 0.9f, false, 0, 0, 0, false, default, 0, 0);
+    private static readonly OptimizerStep AdamRule = new(OptimizerRule.Adam, 0, 0, false, 0.9f, 0.999f, 1e-8f, false, default, 0, 0);
+
+    private static readonly (string Name, OptimizerStep Rule, bool Plain)[] Rules =
+    [
+        ("SGD", SgdRule with { Momentum = 0 }, true),
+        ("SGD with momentum", SgdRule, false),
+        ("Nesterov", SgdRule with { Nesterov = true }, false),
+        ("SGD, decoupled decay", SgdRule with { DecoupledWeightDecay = true }, false),
+        ("Adam", AdamRule, false),
+        ("AdamW", AdamRule with { DecoupledWeightDecay = true }, false),
+    ];
+
+    private static IEnumerable<TestCaseData> Cases => Rules.Select((rule, index) => new TestCaseData(index).SetArgDisplayNames(rule.Name));
+
+    [TestCaseSource(nameof(Cases))]
+    public void Ten_steps_follow_the_formula(int index)
+    {
+        var (_, rule, plain) = Rules[index];
+        Shape shape = new(5, 9, 37);
+        float[] start = RandomValues(shape.ElementCount, 1);
+        start[3] = 0;
+        DeviceBuffer weight = Upload(shape, start);
+        DeviceBuffer first = Upload(shape, new float[start.Length]);
+        DeviceBuffer second = Upload(shape, new float[start.Length]);
+        bool adam = rule.Rule == OptimizerRule.Adam;
+        double[] w = [.. start.Select(value => (double)value)];
+        double[] m = new double[w.Length];
+        double[] v = new double[w.Length];
+        const double rate = 0.01, decay = 0.05, l1 = 0.02, l2 = 0.03;
+        for (int step = 1; step <= 10; step++)
+        {
+            float[] gradient = RandomValues(start.Length, 10 + step);
+            OptimizerTensor tensor = new(
+                weight, Upload(shape, gradient), plain ? default : first, adam ? second : default, 5, 9, 37, (float)rate, (float)decay, (float)l1, (float)l2, 0, 1, default, default, default);
+            Device.Optimizer.Update(rule with { Step = step }, [tensor]);
+            for (int i = 0; i < w.Length; i++)
+            {
+                double g = gradient[i] + (rule.DecoupledWeightDecay ? 0 : decay * w[i]) + l1 * Math.Sign(w[i]) + 2 * l2 * w[i];
+                double kept = rule.DecoupledWeightDecay ? w[i] - rate * decay * w[i] : w[i];
+                if (adam)
+                {
+                    m[i] = 0.9 * m[i] + 0.1 * g;
+                    v[i] = 0.999 * v[i] + 0.001 * g * g;
+                    w[i] = kept - rate * (m[i] / (1 - Math.Pow(0.9, step))) / (Math.Sqrt(v[i] / (1 - Math.Pow(0.999, step))) + 1e-8);
+                }
+                else
+                {
+                    m[i] = rule.Momentum * m[i] + g;
+                    w[i] = kept - rate * (rule.Nesterov ? g + rule.Momentum * m[i] : m[i]);
+                }
+            }
+        }
+
+        AssertClose(Download(shape, weight), w, 2e-6, "w");
+    }
+
+    [Test]
+    public void Noise_goes_to_live_rows_only_and_by_original_index()
+    {
+        Shape shape = new(3, 4, 7);
+        DeviceBuffer weight = Upload(shape, new float[shape.ElementCount]);
+        DeviceBuffer gradient = Upload(shape, new float[shape.ElementCount]);
+        OptimizerTensor tensor = new(
+            weight, gradient, default, default, 3, 4, 7, 0, 0, 0, 0, 0.5f, 77, UploadPacked<uint>([0b101u]), UploadPacked<int>([4, 5, 9]), UploadPacked<int>([0, 2, 3, 8, 11, 12, 30]));
+        Device.Optimizer.Update(SgdRule with { Momentum = 0, Step = 1, NoiseSeed = 6, NoiseStep = 8 }, [tensor]);
+        float[] values = Download(shape, weight);
+        (uint key0, uint key1) = Philox.DeriveKey(6, 8);
+        int[] rows = [4, 5, 9];
+        uint[] columns = [0, 2, 3, 8, 11, 12, 30];
+        for (int row = 0; row < 3; row++)
+        {
+            for (int tap = 0; tap < 4; tap++)
+            {
+                for (int c = 0; c < 7; c++)
+                {
+                    float expected = row == 1 ? 0 : 0.5f * Philox.Normal(columns[c], (uint)tap, (uint)rows[row], 77, key0, key1);
+                    Assert.That(values[(row * 4 + tap) * 7 + c], Is.EqualTo(expected), $"row {row}, tap {tap}, column {c}");
+                }
+            }
+        }
+    }
+
+    [Test]
+    public void Noise_decided_by_the_gradient_spares_weights_without_one()
+    {
+        Shape shape = new(2, 5);
+        DeviceBuffer weight = Upload(shape, new float[10]);
+        DeviceBuffer gradient = Upload(shape, [1, 0, 1e-9f, -1, 0, 0, 0, 0, 0, -1e-7f]);
+        OptimizerTensor tensor = new(weight, gradient, default, default, 2, 1, 5, 0, 0, 0, 0, 1, 1, default, default, default, 1e-8f);
+        Device.Optimizer.Update(SgdRule with { Momentum = 0, Step = 1 }, [tensor]);
+        Assert.That(Download(shape, weight).Select(value => value != 0), Is.EqualTo(new[] { true, false, false, true, false, false, false, false, false, true }));
+    }
+
+    [Test]
+    public void Clipping_scales_by_the_global_norm()
+    {
+        Shape shape = new(3);
+        OptimizerTensor a = new(default, Upload(shape, [3, 0, 0]), default, default, 1, 1, 3, 0, 0, 0, 0, 0, 0, default, default, default);
+        OptimizerTensor b = a with { Gradient = Upload(shape, [0, 4, 0]) };
+        DeviceBuffer result = PoisonedBytes(8);
+        Device.Optimizer.ClipScale([a, b], 0.5f, 1, result);
+        float[] values = DownloadPacked<float>(result, 2);
+        Assert.That(values[1], Is.EqualTo(2.5).Within(1e-6), "the norm after scaling");
+        Assert.That(values[0], Is.EqualTo(0.2).Within(1e-6));
+    }
+}
