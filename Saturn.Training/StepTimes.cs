@@ -15,6 +15,7 @@ internal sealed class StepTimes
     private readonly double[] sorted = new double[Window];
     private long count;
     private long total;
+    private double beforeChange;
     private bool removed;
 
     /// <summary>Median milliseconds of the first steps after the warm-up, up to a hundred, before anything was removed.</summary>
@@ -28,7 +29,8 @@ internal sealed class StepTimes
             int length = (int)Math.Min(count, Window);
             if (length == 0)
             {
-                return 0;
+                // Nothing has run since the network changed, as after the census that ends a run: the time before it is the last one known.
+                return beforeChange;
             }
 
             Array.Copy(last, sorted, length);
@@ -53,6 +55,7 @@ internal sealed class StepTimes
     public void NetworkChanged()
     {
         removed = true;
+        beforeChange = Last;
         count = 0;
     }
 

@@ -49,7 +49,7 @@ internal static class TrainCommand
         Option<string> noiseOn = Add(command, "--noise-on", "Noise on weights (and biases), or on all parameters, scales and shifts included.", "weights")
             .Accept("weights", "all");
         Option<string> regularizer = Add(command, "--regularizer", "Pressure: l1 or l2.", "l1").Accept("l1", "l2");
-        Option<string> regularizeOn = Add(command, "--regularize", "Pressure on scales of normalizations, or on all parameters.", "scales").Accept("scales", "all");
+        Option<string> regularizeOn = Add(command, "--regularize", "Pressure on the scales of normalizations, or on all parameters but shifts.", "scales").Accept("scales", "all");
         Option<string> pressure = Add(
             command, "--pressure-schedule", "Pressure and noise over time: onecycle, onecycle-cosine, constant, cosine or warmup.", "onecycle")
             .Accept("onecycle", "onecycle-cosine", "constant", "cosine", "warmup");

@@ -1,0 +1,30 @@
+using NUnit.Framework;
+using Saturn.Training;
+
+namespace Saturn.Tests.Training;
+
+/// <summary>The medians that summaries report.</summary>
+public sealed class StepTimesTests
+{
+    [Test]
+    public void First_and_last_are_medians_of_their_windows_and_survive_a_removal_at_the_end()
+    {
+        StepTimes times = new();
+        for (int i = 0; i < 30; i++)
+        {
+            times.Add(i < 5 ? 1000 : 10);
+        }
+
+        times.NetworkChanged();
+        for (int i = 0; i < 9; i++)
+        {
+            times.Add(i == 0 ? 500 : 4);
+        }
+
+        Assert.That((times.First, times.Last), Is.EqualTo((10.0, 4.0)));
+        times.NetworkChanged();
+        Assert.That(times.Last, Is.EqualTo(4.0), "no step has run since");
+        times.NetworkChanged();
+        Assert.That(times.Last, Is.EqualTo(4.0));
+    }
+}
