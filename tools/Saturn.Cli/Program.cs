@@ -1,5 +1,13 @@
 using System.CommandLine;
 using Saturn.Cli;
+using Spectre.Console;
+
+if (Console.IsOutputRedirected)
+{
+    // A log file gets no colour codes.
+    AnsiConsole.Profile.Capabilities.Ansi = false;
+    AnsiConsole.Profile.Capabilities.ColorSystem = ColorSystem.NoColors;
+}
 
 RootCommand root = new("Saturn trains networks while their dead channels are removed, and measures what that is worth.");
 root.Subcommands.Add(DemoCommand.Create());
