@@ -1,3 +1,5 @@
+using System.Text;
+
 namespace Saturn.Kernels;
 
 /// <summary>The memory of one device. Allocation is explicit and deterministic: what is allocated is freed by its owner, never by a finalizer.</summary>
@@ -27,4 +29,20 @@ public interface IDeviceMemory
 }
 
 /// <summary>Thrown when a device cannot satisfy an allocation.</summary>
-public sealed class DeviceOutOfMemoryException(string message) : Exception(message);
+public sealed class DeviceOutOfMemoryException(string message) : Exception(message)
+{
+    /// <summary>The message of a shortage: what was wanted, what is held, and by blocks of which sizes.</summary>
+    internal static string Describe(string where, long wanted, long liveBytes, IEnumerable<long> capacities)
+    {
+        long[] held = [.. capacities];
+        StringBuilder text = new();
+        text.Append($"{where} has no room for another {wanted / 1048576.0:F1} MiB; {liveBytes / 1048576.0:F1} MiB are in {held.Length} live buffers. ");
+        text.Append("Use a smaller batch or a narrower model. The largest holders:");
+        foreach (var group in held.GroupBy(capacity => capacity).OrderByDescending(group => group.Key * group.Count()).Take(8))
+        {
+            text.AppendLine().Append($"  {group.Count(),5} × {group.Key / 1048576.0,10:F2} MiB");
+        }
+
+        return text.ToString();
+    }
+}

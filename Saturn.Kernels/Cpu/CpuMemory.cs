@@ -1,5 +1,4 @@
 using System.Runtime.InteropServices;
-using System.Text;
 
 namespace Saturn.Kernels.Cpu;
 
@@ -136,21 +135,8 @@ internal sealed unsafe class CpuMemory : IDeviceMemory, IDisposable
         }
         catch (OutOfMemoryException)
         {
-            throw new DeviceOutOfMemoryException(DescribeShortage(capacity));
+            throw new DeviceOutOfMemoryException(DeviceOutOfMemoryException.Describe("The host", capacity, LiveBytes, live.Values.Select(block => block.Capacity)));
         }
-    }
-
-    private string DescribeShortage(long capacity)
-    {
-        StringBuilder text = new();
-        text.Append($"The host has no room for another {capacity / 1048576.0:F1} MiB; {LiveBytes / 1048576.0:F1} MiB are in {live.Count} live buffers. ");
-        text.Append("Use a smaller batch or a narrower model. The largest holders:");
-        foreach (var group in live.Values.GroupBy(block => block.Capacity).OrderByDescending(group => group.Key * group.Count()).Take(8))
-        {
-            text.AppendLine().Append($"  {group.Count(),5} × {group.Key / 1048576.0,10:F2} MiB");
-        }
-
-        return text.ToString();
     }
 
     private int FirstAtLeast(long capacity)

@@ -1,0 +1,92 @@
+using System.Runtime.CompilerServices;
+using Saturn.Kernels.Cuda.Compilation;
+
+namespace Saturn.Kernels.Cuda;
+
+/// <summary>
+/// What all kernel families of one CUDA device share: the driver, the primary context, the one stream on which everything is issued in order, the
+/// memory, and the loaded modules. Scratch memory may be freed right after the launch that uses it, because the next holder's work comes later on the
+/// same stream.
+/// </summary>
+public sealed unsafe class CudaContext : IDisposable
+{
+    private readonly List<CudaModule> modules = [];
+    private readonly Lazy<KernelCompiler> compiler = new(KernelCompiler.Create);
+    private readonly nint handle;
+    private bool disposed;
+
+    internal CudaContext(ICudaDriver driver, int ordinal)
+    {
+        if ((uint)ordinal >= (uint)driver.DeviceCount)
+        {
+            throw new ArgumentException($"Device {ordinal} does not exist: {driver.Description} has {driver.DeviceCount} device(s), numbered from 0.", nameof(ordinal));
+        }
+
+        Driver = driver;
+        Ordinal = ordinal;
+        handle = driver.RetainPrimaryContext(ordinal);
+        driver.SetCurrentContext(handle);
+        Stream = driver.CreateStream();
+        Memory = new CudaMemory(driver, Stream);
+        MultiprocessorCount = driver.DeviceAttribute(ordinal, CudaDeviceAttribute.MultiprocessorCount);
+    }
+
+    /// <summary>The driver, real or emulated.</summary>
+    public ICudaDriver Driver { get; }
+
+    /// <summary>The device's number.</summary>
+    public int Ordinal { get; }
+
+    /// <summary>The stream of all launches and copies.</summary>
+    public nint Stream { get; }
+
+    /// <summary>Streaming multiprocessors of the device, for grids that fill it.</summary>
+    public int MultiprocessorCount { get; }
+
+    /// <summary>The device's memory, also for scratch.</summary>
+    internal CudaMemory Memory { get; }
+
+    /// <summary>A module for one of Saturn's own <c>.cu</c> files, or for one of the user's.</summary>
+    public CudaModule Module(KernelSource source)
+    {
+        CudaModule module = new(this, source);
+        modules.Add(module);
+        return module;
+    }
+
+    /// <summary>Launches a loaded kernel on the stream.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    internal void Launch(nint function, in LaunchGeometry geometry, void* arguments, nuint argumentBytes) =>
+        Driver.Launch(function, geometry, arguments, argumentBytes, Stream);
+
+    internal nint LoadModule(KernelSource source)
+    {
+        CompiledModule compiled = compiler.Value.Compile(source, new KernelTarget(Driver.TargetArchitecture(Ordinal)));
+        return Driver.LoadModule(compiled.Image, compiled.SourceName);
+    }
+
+    /// <summary>Unloads the modules, frees the memory and releases the context.</summary>
+    public void Dispose()
+    {
+        if (disposed)
+        {
+            return;
+        }
+
+        disposed = true;
+        Driver.SetCurrentContext(handle);
+        Driver.SynchronizeStream(Stream);
+        foreach (CudaModule module in modules)
+        {
+            module.Unload();
+        }
+
+        Memory.Dispose();
+        Driver.DestroyStream(Stream);
+        Driver.ReleasePrimaryContext(Ordinal);
+        if (compiler.IsValueCreated)
+        {
+            compiler.Value.Dispose();
+        }
+    }
+}

@@ -1,0 +1,147 @@
+using Saturn.Kernels.Families;
+
+namespace Saturn.Kernels.Cuda;
+
+/// <summary>
+/// A CUDA device: every kernel family through the kernels of <c>kernels/*.cu</c>, on whatever <see cref="ICudaDriver"/> it is given. Calls are issued in
+/// order on one stream; only <see cref="Download"/> and <see cref="Synchronize"/> wait.
+/// </summary>
+public sealed unsafe class CudaDevice : Device
+{
+    private readonly ICudaDriver driver;
+    private readonly CudaContext context;
+    private readonly CudaUploads uploads;
+    private bool disposed;
+
+    /// <summary>Opens a device.</summary>
+    /// <param name="name">The name that the device was asked for by, such as <c>cuda:0</c> or <c>emulated</c>.</param>
+    /// <param name="driver">The driver, which the device then owns.</param>
+    /// <param name="ordinal">The device's number.</param>
+    public CudaDevice(string name, ICudaDriver driver, int ordinal = 0)
+    {
+        Name = name;
+        this.driver = driver;
+        context = new CudaContext(driver, ordinal);
+        uploads = new CudaUploads(driver, context.Stream);
+        Elementwise = new CudaElementwise(context);
+        Reduction = new CudaReduction(context);
+        Matrix = new CudaMatrix(context);
+        Convolution = new CudaConvolution(context);
+        Normalization = new CudaNormalization(context);
+        Activation = new CudaActivation(context);
+        Pooling = new CudaPooling(context);
+        Loss = new CudaLoss(context);
+        Random = new CudaRandom(context);
+        Census = new CudaCensus(context);
+        Compaction = new CudaCompaction(context);
+        Optimizer = new CudaOptimizer(context);
+    }
+
+    /// <inheritdoc/>
+    public override string Name { get; }
+
+    /// <inheritdoc/>
+    public override DeviceKind Kind => driver.IsEmulated ? DeviceKind.Emulated : DeviceKind.Cuda;
+
+    /// <inheritdoc/>
+    public override string Description =>
+        $"{driver.DeviceName(context.Ordinal)}, {context.MultiprocessorCount} multiprocessors, {driver.TargetArchitecture(context.Ordinal)}, {driver.Description}";
+
+    /// <summary>Driver, stream and modules, for operations with kernels of their own.</summary>
+    public CudaContext Context => context;
+
+    /// <inheritdoc/>
+    public override IDeviceMemory Memory => context.Memory;
+
+    /// <inheritdoc/>
+    public override IElementwiseKernels Elementwise { get; }
+
+    /// <inheritdoc/>
+    public override IReductionKernels Reduction { get; }
+
+    /// <inheritdoc/>
+    public override IMatrixKernels Matrix { get; }
+
+    /// <inheritdoc/>
+    public override IConvolutionKernels Convolution { get; }
+
+    /// <inheritdoc/>
+    public override INormalizationKernels Normalization { get; }
+
+    /// <inheritdoc/>
+    public override IActivationKernels Activation { get; }
+
+    /// <inheritdoc/>
+    public override IPoolingKernels Pooling { get; }
+
+    /// <inheritdoc/>
+    public override ILossKernels Loss { get; }
+
+    /// <inheritdoc/>
+    public override IRandomKernels Random { get; }
+
+    /// <inheritdoc/>
+    public override ICensusKernels Census { get; }
+
+    /// <inheritdoc/>
+    public override ICompactionKernels Compaction { get; }
+
+    /// <inheritdoc/>
+    public override IOptimizerKernels Optimizer { get; }
+
+    /// <inheritdoc/>
+    public override void Upload(ReadOnlySpan<byte> source, DeviceBuffer destination)
+    {
+        if (source.Length > destination.ByteLength)
+        {
+            throw new ArgumentException($"{source.Length} bytes do not fit a buffer of {destination.ByteLength}.", nameof(source));
+        }
+
+        if (!source.IsEmpty)
+        {
+            uploads.Copy(source, destination.Address);
+        }
+    }
+
+    /// <inheritdoc/>
+    public override void Download(DeviceBuffer source, Span<byte> destination)
+    {
+        if (destination.Length > source.ByteLength)
+        {
+            throw new ArgumentException($"{destination.Length} bytes were asked of a buffer of {source.ByteLength}.", nameof(destination));
+        }
+
+        fixed (byte* pointer = destination)
+        {
+            if (pointer != null)
+            {
+                driver.CopyToHostAsync(pointer, source.Address, destination.Length, context.Stream);
+            }
+
+            driver.SynchronizeStream(context.Stream);
+        }
+    }
+
+    /// <inheritdoc/>
+    public override void Copy(DeviceBuffer source, DeviceBuffer destination) =>
+        driver.CopyAsync(destination.Address, source.Address, Math.Min(source.ByteLength, destination.ByteLength), context.Stream);
+
+    /// <inheritdoc/>
+    public override void Clear(DeviceBuffer buffer) => driver.FillAsync(buffer.Address, 0, buffer.ByteLength, context.Stream);
+
+    /// <inheritdoc/>
+    public override void Synchronize() => driver.SynchronizeStream(context.Stream);
+
+    /// <inheritdoc/>
+    protected override void Dispose(bool disposing)
+    {
+        if (!disposed)
+        {
+            disposed = true;
+            driver.SynchronizeStream(context.Stream);
+            uploads.Dispose();
+            context.Dispose();
+            driver.Dispose();
+        }
+    }
+}

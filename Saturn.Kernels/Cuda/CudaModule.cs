@@ -1,0 +1,52 @@
+using Saturn.Kernels.Cuda.Compilation;
+
+namespace Saturn.Kernels.Cuda;
+
+/// <summary>One <c>.cu</c> file on one device: compiled for it and loaded when the first of its kernels is launched. The context owns it.</summary>
+public sealed class CudaModule
+{
+    // Without asking, a block may use 48 KiB of shared memory.
+    private const int SharedBytesWithoutOptIn = 48 * 1024;
+
+    private readonly KernelSource source;
+    private nint module;
+
+    internal CudaModule(CudaContext context, KernelSource source)
+    {
+        Context = context;
+        this.source = source;
+    }
+
+    /// <summary>The context that the module is loaded into.</summary>
+    public CudaContext Context { get; }
+
+    /// <summary>A kernel of this module; nothing is compiled before its first launch.</summary>
+    /// <inheritdoc cref="CudaKernel{TArguments}" path="/param"/>
+    public CudaKernel<TArguments> Kernel<TArguments>(string name, int dynamicSharedBytes = 0)
+        where TArguments : unmanaged => new(this, name, dynamicSharedBytes);
+
+    internal nint Load(string name, int dynamicSharedBytes)
+    {
+        if (module == 0)
+        {
+            module = Context.LoadModule(source);
+        }
+
+        nint function = Context.Driver.GetFunction(module, name);
+        if (dynamicSharedBytes > SharedBytesWithoutOptIn)
+        {
+            Context.Driver.SetFunctionAttribute(function, CudaFunctionAttribute.MaximumDynamicSharedSizeBytes, dynamicSharedBytes);
+        }
+
+        return function;
+    }
+
+    internal void Unload()
+    {
+        if (module != 0)
+        {
+            Context.Driver.UnloadModule(module);
+            module = 0;
+        }
+    }
+}

@@ -1,0 +1,4 @@
+namespace Saturn.Kernels.Cuda;
+
+/// <summary>Placeholder.</summary>
+public sealed class LibCudaDriver;
