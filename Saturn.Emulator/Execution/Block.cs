@@ -107,12 +107,7 @@ internal sealed unsafe class Block : IDisposable
             return null;
         }
 
-        string where = found is null
-            ? "which lies in no allocation"
-            : found.Freed
-                ? $"which lies in allocation {found.Number} ({found.Length} bytes{found.Origin}), freed before"
-                : $"byte {address - found.Base} of allocation {found.Number} ({found.Length} bytes{found.Origin})";
-        throw Fail(warp, instruction, lane, $"is out of bounds: {length} bytes at 0x{address:x}, {where}");
+        throw Fail(warp, instruction, lane, $"accesses {length} bytes out of bounds: {allocations.Describe(address + (found is { Freed: false } ? (nint)length - 1 : 0))}");
     }
 
     public EmulatorException Fail(Warp warp, Instruction* instruction, int lane, string what)
