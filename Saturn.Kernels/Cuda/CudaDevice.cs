@@ -24,8 +24,8 @@ public sealed unsafe class CudaDevice : Device
         Elementwise = new CudaElementwise(context);
         Reduction = new CudaReduction(context);
         Matrix = new CudaMatrix(context);
-        Convolution = new CudaConvolution(context);
         Normalization = new CudaNormalization(context);
+        Convolution = new CudaConvolution(context, Normalization);
         Activation = new CudaActivation(context);
         Pooling = new CudaPooling(context);
         Loss = new CudaLoss(context);

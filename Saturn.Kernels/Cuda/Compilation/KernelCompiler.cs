@@ -1,3 +1,4 @@
+using System.Security.Cryptography;
 using System.Text;
 using System.Text.RegularExpressions;
 
@@ -9,15 +10,24 @@ namespace Saturn.Kernels.Cuda.Compilation;
 public sealed partial class KernelCompiler : IDisposable
 {
     // One library and one memory for the process: devices come and go.
-    private static readonly Lazy<NvrtcLibrary> Shared = new(() => NvrtcSearch.OfThisMachine().Find());
+    private static readonly Lazy<NvrtcLibrary> SharedLibrary = new(() => NvrtcSearch.OfThisMachine().Find());
+    private static readonly Lazy<KernelCache> SharedCache = new(() => new KernelCache(CacheFolder.Kernels(Environment.GetEnvironmentVariable)));
 
     private readonly NvrtcLibrary library;
+    private readonly KernelCache cache;
 
-    internal KernelCompiler(NvrtcLibrary library) => this.library = library;
+    internal KernelCompiler(NvrtcLibrary library, KernelCache cache)
+    {
+        this.library = library;
+        this.cache = cache;
+    }
 
-    /// <summary>A compiler on the first NVRTC that is found.</summary>
-    /// <exception cref="NvrtcNotFoundException">There is none.</exception>
-    public static KernelCompiler Create() => new(Shared.Value);
+    /// <summary>A compiler on the first NVRTC that is found, with the user's cache: <c>~/.cache/saturn/kernels</c>, or <c>SATURN_CACHE_DIR</c>, where <c>off</c> stands for none.</summary>
+    /// <exception cref="NvrtcNotFoundException">There is no NVRTC.</exception>
+    public static KernelCompiler Create() => new(SharedLibrary.Value, SharedCache.Value);
+
+    /// <summary>The same NVRTC with another cache.</summary>
+    internal static KernelCompiler Create(KernelCache cache) => new(SharedLibrary.Value, cache);
 
     /// <summary>NVRTC's version, such as 12.4.</summary>
     public string NvrtcVersion => library.Version.ToString();
@@ -35,8 +45,19 @@ public sealed partial class KernelCompiler : IDisposable
         ArgumentNullException.ThrowIfNull(source);
         KernelTarget resolved = Resolve(target);
         string[] options = Options(resolved);
-        return CompileNow(source, resolved, options);
+        return cache.Get(Key(source, options), () => CompileNow(source, resolved, options));
     }
+
+    /// <summary>Compiles a file whether or not the result is known, and puts it into the cache.</summary>
+    internal CompiledModule CompileAgain(KernelSource source, KernelTarget target)
+    {
+        KernelTarget resolved = Resolve(target);
+        string[] options = Options(resolved);
+        return cache.Store(Key(source, options), CompileNow(source, resolved, options));
+    }
+
+    /// <summary>The name of a file's result in the cache.</summary>
+    internal string Key(KernelSource source, KernelTarget target) => Key(source, Options(Resolve(target)));
 
     /// <summary>Ends the use of this compiler; the library stays with the process.</summary>
     public void Dispose()
@@ -55,13 +76,45 @@ public sealed partial class KernelCompiler : IDisposable
         return [.. options];
     }
 
+    // Everything that the result depends on, each part with its length, so that no two lists of parts read the same.
+    private string Key(KernelSource source, string[] options)
+    {
+        using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        Add($"Saturn kernel cache {KernelCache.FormatVersion}");
+        Add(library.Identity);
+        Add(source.FileName);
+        Add(source.Text);
+        Add(source.LayoutChecks);
+        foreach ((string name, string text) in source.Headers)
+        {
+            Add(name);
+            Add(text);
+        }
+
+        Add($"{source.Headers.Count} headers");
+        foreach (string option in options)
+        {
+            Add(option);
+        }
+
+        return Convert.ToHexStringLower(hash.GetHashAndReset());
+
+        void Add(string part)
+        {
+            byte[] bytes = Encoding.UTF8.GetBytes(part);
+            hash.AppendData(BitConverter.GetBytes(bytes.Length));
+            hash.AppendData(bytes);
+        }
+    }
+
     private KernelTarget Resolve(KernelTarget target)
     {
         int capability = target.Capability;
         IReadOnlyList<int> known = library.Capabilities;
         if (known.Contains(capability))
         {
-            return target;
+            // NVRTC 11 knows no features of one architecture alone; kernels ask the preprocessor for them.
+            return library.Version.Major < 12 ? new KernelTarget(target.Architecture.TrimEnd('a', 'f')) : target;
         }
 
         return !target.IsPtx && capability > known[^1]

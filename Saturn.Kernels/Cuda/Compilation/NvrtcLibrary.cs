@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using System.Text;
+using Microsoft.Win32.SafeHandles;
 
 namespace Saturn.Kernels.Cuda.Compilation;
 
@@ -37,6 +38,7 @@ internal sealed unsafe class NvrtcLibrary
         int major, minor;
         Check(version(&major, &minor), "nvrtcVersion");
         Version = new Version(major, minor);
+        Identity = $"NVRTC {Version}, {LengthOf(path)} bytes";
 
         var countArchitectures = (delegate* unmanaged<int*, int>)NativeLibrary.GetExport(handle, "nvrtcGetNumSupportedArchs");
         var getArchitectures = (delegate* unmanaged<int*, int>)NativeLibrary.GetExport(handle, "nvrtcGetSupportedArchs");
@@ -56,6 +58,9 @@ internal sealed unsafe class NvrtcLibrary
 
     /// <summary>Major and minor version, such as 12.4.</summary>
     public Version Version { get; }
+
+    /// <summary>Version and size of the file, which tells updates of one version apart.</summary>
+    public string Identity { get; }
 
     /// <summary>The compute capabilities that it compiles for, ascending, 80 for 8.0.</summary>
     public IReadOnlyList<int> Capabilities { get; }
@@ -100,6 +105,17 @@ internal sealed unsafe class NvrtcLibrary
         {
             destroyProgram(&handle);
         }
+    }
+
+    private static long LengthOf(string path)
+    {
+        if (!File.Exists(path))
+        {
+            return 0;
+        }
+
+        using SafeFileHandle file = File.OpenHandle(path);
+        return RandomAccess.GetLength(file);
     }
 
     private string ErrorText(int result) => Marshal.PtrToStringUTF8((nint)getErrorString(result)) ?? $"code {result}";

@@ -1,0 +1,6 @@
+namespace Saturn.Emulator;
+
+internal static class EmulatedDevice
+{
+    public const int InvalidValue = 1;
+}
