@@ -219,7 +219,7 @@ internal sealed class NvrtcSearch(Func<string, string?> environment, string root
     {
         try
         {
-            NvrtcLibrary library = new(load(path), folder is null ? LoadedPath(path) : path);
+            NvrtcLibrary library = new(load(path), folder is null ? LoadedPath(path) ?? path : path);
             if (library.Version < Oldest)
             {
                 attempts.Add(new NativeLibraryAttempt(place, path, $"is version {library.Version}, and Saturn needs {Oldest} or newer"));
@@ -257,21 +257,21 @@ internal sealed class NvrtcSearch(Func<string, string?> environment, string root
         }
     }
 
-    // The loader does not tell where it found a library; the process's memory map does.
-    private static string LoadedPath(string name)
+    /// <summary>The file of a loaded library whose name begins so, or null: the loader does not tell where it found a library, the process's memory map does.</summary>
+    internal static string? LoadedPath(string name)
     {
         try
         {
             string? line = OperatingSystem.IsLinux() ? File.ReadLines("/proc/self/maps").FirstOrDefault(line => Path.GetFileName(line).StartsWith(name, StringComparison.Ordinal)) : null;
-            return line is null ? name : line[line.IndexOf('/')..];
+            return line?[line.IndexOf('/')..];
         }
         catch (IOException)
         {
-            return name;
+            return null;
         }
     }
 
     private static string[] Folders(string parent, string pattern) => Directory.Exists(parent) ? [.. Directory.GetDirectories(parent, pattern).Order(StringComparer.Ordinal)] : [];
 
-    private static string OneLine(string text) => string.Join(' ', text.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries));
+    internal static string OneLine(string text) => string.Join(' ', text.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries));
 }
