@@ -6,7 +6,7 @@ namespace Saturn.Kernels.Cpu;
 /// Convolutions on the host's vector units: plans the tasks of <see cref="CpuTapConvolution"/> and <see cref="CpuFilterGradient"/>, packs weights, and
 /// combines partial results in a fixed order.
 /// </summary>
-internal sealed unsafe class CpuConvolution(WorkerTeam team, CpuMemory memory) : IConvolutionKernels
+internal sealed unsafe class CpuConvolution(WorkerTeam team, CpuMemory memory, bool wide) : IConvolutionKernels
 {
     /// <summary>Tasks are made so that there are at least this many where the shape allows; a number of the shape's, not of the machine's.</summary>
     private const int WantedTasks = 8;
@@ -24,6 +24,7 @@ internal sealed unsafe class CpuConvolution(WorkerTeam team, CpuMemory memory) :
         int* taps = stackalloc int[shape.KernelHeight * shape.KernelWidth];
         TapClass all = default;
         CpuTapConvolution job = Source(shape);
+        job.Wide = wide;
         int stride = job.PixelStride;
         int width = job.Direct ? shape.InputWidth : job.PaddedWidth;
         for (int r = 0; r < shape.KernelHeight; r++)
@@ -70,6 +71,7 @@ internal sealed unsafe class CpuConvolution(WorkerTeam team, CpuMemory memory) :
                 Pitch = Shape.PitchOf(shape.GroupInputChannels),
                 Outputs = shape.GroupOutputChannels,
                 Inputs = shape.GroupInputChannels,
+                Wide = wide,
             };
             RunGroup(ref job, pack, g, shape.Groups, shape.GroupInputChannels, shape.GroupOutputChannels, tasks);
         }
@@ -116,6 +118,7 @@ internal sealed unsafe class CpuConvolution(WorkerTeam team, CpuMemory memory) :
             OutputRowStep = shape.StrideHeight,
             OutputColumnStep = shape.StrideWidth,
             Accumulate = mode == GradientMode.Accumulate,
+            Wide = wide,
             Source = (float*)outputGradient.Address,
             Output = (float*)inputGradient.Address,
             Classes = classes,
@@ -192,6 +195,7 @@ internal sealed unsafe class CpuConvolution(WorkerTeam team, CpuMemory memory) :
                     Pitch = pitch,
                     Outputs = shape.GroupOutputChannels,
                     Inputs = shape.GroupInputChannels,
+                    Wide = wide,
                 };
                 team.Run(ref pack, count * shape.GroupOutputChannels == 0 ? 0 : (shape.GroupInputChannels + 15) / 16);
                 firstTap += count;
@@ -256,6 +260,7 @@ internal sealed unsafe class CpuConvolution(WorkerTeam team, CpuMemory memory) :
             WeightPitch = Shape.PitchOf(shape.GroupInputChannels),
             Batch = shape.Batch,
             Accumulate = mode == GradientMode.Accumulate,
+            Wide = wide,
         };
         long partialFloats = PlanFilterGradient(ref job);
         DeviceBuffer scratch = memory.Allocate(job.ScratchBytes * team.Count);

@@ -17,10 +17,11 @@ internal unsafe struct PackWeights : IParallelJob
     public int Pitch;
     public int Outputs;
     public int Inputs;
+    public bool Wide;
 
-    public void Run(int item, int worker)
+    public readonly void Run(int item, int worker)
     {
-        Target(Outputs, item, TapCount * Inputs, Packed, out float* target, out int step);
+        float* target = Packed + new ChannelBlocks(Outputs, Wide).PackedOffset(item, TapCount * (long)Inputs, out int step);
         int lanes = Math.Min(16, Outputs - item * 16);
         long row = (long)AllTaps * Pitch;
         float* first = Weights + item * 16L * row;
@@ -44,16 +45,6 @@ internal unsafe struct PackWeights : IParallelJob
             }
         }
     }
-
-    /// <summary>Where a vector of channels stands inside its block: blocks hold two vectors, the last one three where the number is odd.</summary>
-    public static void Target(int channels, int vector, int depth, float* packed, out float* target, out int step)
-    {
-        int vectors = (channels + 15) / 16;
-        int block = vectors > 1 ? Math.Min(vector / 2, vectors / 2 - 1) * 2 : 0;
-        int width = vectors == 1 ? 1 : vectors - block == 3 ? 3 : 2;
-        step = width * 16;
-        target = packed + (long)block * 16 * depth + (vector - block) * 16;
-    }
 }
 
 /// <summary>The same for the data gradient, where input channels are produced and output channels summed. One item is one vector of sixteen input channels.</summary>
@@ -67,10 +58,11 @@ internal unsafe struct PackTransposedWeights : IParallelJob
     public int Pitch;
     public int Outputs;
     public int Inputs;
+    public bool Wide;
 
-    public void Run(int item, int worker)
+    public readonly void Run(int item, int worker)
     {
-        PackWeights.Target(Inputs, item, TapCount * Outputs, Packed, out float* target, out int step);
+        float* target = Packed + new ChannelBlocks(Inputs, Wide).PackedOffset(item, TapCount * (long)Outputs, out int step);
         int lanes = Math.Min(16, Pitch - item * 16);
         for (int t = 0; t < TapCount; t++)
         {

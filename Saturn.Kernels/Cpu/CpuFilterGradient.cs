@@ -78,6 +78,9 @@ internal unsafe struct CpuFilterGradient : IParallelJob
     public int WeightPitch;
     public bool Accumulate;
 
+    /// <summary>Whether the tiles are the 512-bit ones.</summary>
+    public bool Wide;
+
     /// <summary>Output channels in eights.</summary>
     public readonly int OutputBlocks => (OutputChannels + 7) / 8;
 
@@ -165,6 +168,9 @@ internal unsafe struct CpuFilterGradient : IParallelJob
                             tile.Target2 = width > 2 ? Target(imageChunk, vector + 2, block) : null;
                             switch (width)
                             {
+                                case var _ when !Wide:
+                                    CpuNarrowTiles.FilterGradient(tile, width);
+                                    break;
                                 case 1:
                                     CpuFilterGradientTiles.Tile1(tile);
                                     break;

@@ -5,9 +5,10 @@ using Saturn.Kernels.Families;
 namespace Saturn.Kernels.Cpu;
 
 /// <summary>Matrix products on the host, on the tiles of the convolutions: rows of A are the pixels, and B is packed like the weights of a 1×1 filter.</summary>
-internal sealed unsafe class CpuMatrix(WorkerTeam team, CpuMemory memory) : IMatrixKernels
+internal sealed unsafe class CpuMatrix(WorkerTeam team, CpuMemory memory, bool wide) : IMatrixKernels
 {
-    private const int RowsPerTask = 64;
+    /// <summary>A multiple of the rows of every tile.</summary>
+    private const int RowsPerTask = 48;
 
     /// <inheritdoc/>
     public void Multiply(in MatrixShape shape, DeviceBuffer left, DeviceBuffer right, DeviceBuffer output, float alpha = 1, float beta = 0)
@@ -24,6 +25,7 @@ internal sealed unsafe class CpuMatrix(WorkerTeam team, CpuMemory memory) : IMat
                 Right = (float*)right.Address + batch * shape.RightBatchStride,
                 Packed = (float*)packed.Address,
                 Rows = (float*)rows.Address,
+                Wide = wide,
             };
             int vectors = (shape.Columns + 15) / 16;
             pack.Vectors = vectors;
@@ -37,6 +39,7 @@ internal sealed unsafe class CpuMatrix(WorkerTeam team, CpuMemory memory) : IMat
                 Output = (float*)output.Address + batch * shape.OutputBatchStride,
                 Alpha = alpha,
                 Beta = beta,
+                Wide = wide,
             };
             team.Run(ref product, (shape.Rows + RowsPerTask - 1) / RowsPerTask);
         }
@@ -56,6 +59,7 @@ internal sealed unsafe class CpuMatrix(WorkerTeam team, CpuMemory memory) : IMat
         public float* Packed;
         public float* Rows;
         public int Vectors;
+        public bool Wide;
 
         public readonly void Run(int item, int worker)
         {
@@ -74,7 +78,7 @@ internal sealed unsafe class CpuMatrix(WorkerTeam team, CpuMemory memory) : IMat
                 return;
             }
 
-            PackWeights.Target(Shape.Columns, item, Shape.Depth, Packed, out float* target, out int step);
+            float* target = Packed + new ChannelBlocks(Shape.Columns, Wide).PackedOffset(item, Shape.Depth, out int step);
             int lanes = Math.Min(16, Shape.Columns - item * 16);
             for (int k = 0; k < Shape.Depth; k++)
             {
@@ -98,6 +102,7 @@ internal sealed unsafe class CpuMatrix(WorkerTeam team, CpuMemory memory) : IMat
         public float* Output;
         public float Alpha;
         public float Beta;
+        public bool Wide;
 
         [SkipLocalsInit]
         public readonly void Run(int item, int worker)
@@ -107,15 +112,16 @@ internal sealed unsafe class CpuMatrix(WorkerTeam team, CpuMemory memory) : IMat
             TapRun run = new() { Offset = 0, Length = Shape.Depth };
             int first = item * RowsPerTask;
             int last = Math.Min(first + RowsPerTask, Shape.Rows);
-            int vectors = (Shape.Columns + 15) / 16;
+            ChannelBlocks blocks = new(Shape.Columns, Wide);
+            int step = Wide ? 8 : CpuNarrowTiles.Pixels;
             int width;
-            for (int vector = 0; vector < vectors; vector += width)
+            for (int vector = 0; vector < blocks.Vectors; vector += width)
             {
-                width = vectors - vector == 3 ? 3 : Math.Min(2, vectors - vector);
+                width = blocks.WidthAt(vector);
                 float* block = Packed + (long)vector * 16 * Shape.Depth;
-                for (int row = first; row < last; row += 8)
+                for (int row = first; row < last; row += step)
                 {
-                    int count = Math.Min(8, last - row);
+                    int count = Math.Min(step, last - row);
                     for (int i = 0; i < 8; i++)
                     {
                         offsets[i] = Math.Min(i, count - 1) * LeftPitch;
@@ -129,6 +135,9 @@ internal sealed unsafe class CpuMatrix(WorkerTeam team, CpuMemory memory) : IMat
                     float* source = Left + (long)row * LeftPitch;
                     switch (width)
                     {
+                        case var _ when !Wide:
+                            CpuNarrowTiles.Convolution(source, offsets, &run, 1, block, (float*)sums);
+                            break;
                         case 1:
                             CpuConvolutionTiles.Tile1(source, offsets, &run, 1, block, sums);
                             break;

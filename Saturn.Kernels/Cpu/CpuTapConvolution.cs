@@ -61,6 +61,9 @@ internal unsafe struct CpuTapConvolution : IParallelJob
     public bool Accumulate;
     public float* Bias;
 
+    /// <summary>Whether the tiles are the 512-bit ones.</summary>
+    public bool Wide;
+
     public TapClass* Classes;
     public int ClassCount;
     public TapRun* Runs;
@@ -78,7 +81,7 @@ internal unsafe struct CpuTapConvolution : IParallelJob
     /// <summary>Floats from one padded pixel to the next.</summary>
     public readonly int PixelStride => Direct ? SourcePitch : SourceChannels;
 
-    private readonly int Vectors => (OutputChannels + 15) / 16;
+    private readonly ChannelBlocks Blocks => new(OutputChannels, Wide);
 
     public void Run(int item, int worker)
     {
@@ -115,9 +118,10 @@ internal unsafe struct CpuTapConvolution : IParallelJob
     /// <summary>The channel blocks of a part: pairs of vectors, with a last block of three or one where the number is odd.</summary>
     private readonly void PartRange(int part, out int firstVector, out int lastVector)
     {
-        int pairs = Math.Max(1, Vectors / 2);
+        int vectors = Blocks.Vectors;
+        int pairs = Math.Max(1, vectors / 2);
         firstVector = part * pairs / ChannelParts * 2;
-        lastVector = part == ChannelParts - 1 ? Vectors : (part + 1) * pairs / ChannelParts * 2;
+        lastVector = part == ChannelParts - 1 ? vectors : (part + 1) * pairs / ChannelParts * 2;
     }
 
     private readonly void RunClass(in TapClass taps, int images, float* source, float* output, int* sourceOffsets, int part)
@@ -128,7 +132,8 @@ internal unsafe struct CpuTapConvolution : IParallelJob
             return;
         }
 
-        int paddedPixels = (pixels + 7) & ~7;
+        // The last tile may reach beyond the pixels.
+        int paddedPixels = (pixels + 15) & ~7;
         int* outputOffsets = sourceOffsets + paddedPixels;
         ListPixels(taps, images, sourceOffsets, outputOffsets);
         for (int p = pixels; p < paddedPixels; p++)
@@ -139,7 +144,7 @@ internal unsafe struct CpuTapConvolution : IParallelJob
         PartRange(part, out int vector, out int lastVector);
         while (vector < lastVector)
         {
-            int width = lastVector - vector == 3 ? 3 : Math.Min(2, lastVector - vector);
+            int width = Blocks.WidthAt(vector);
             float* block = Weights + taps.WeightOffset + (long)vector * 16 * taps.Depth;
             int run = 0;
             bool first = true;
@@ -188,11 +193,11 @@ internal unsafe struct CpuTapConvolution : IParallelJob
 
         // Without groups the lanes up to the pitch are written: the packed weights are zero there, which keeps the padding zero.
         int lanes = (OutputChannelOffset == 0 && LastGroup ? OutputPitch : OutputChannels) - vector * 16;
-        int step = 8;
+        int step = Wide ? 8 : CpuNarrowTiles.Pixels;
         for (int p = 0; p < pixels; p += step)
         {
-            nint distance = width == 1 ? RegularDistance(sourceOffsets, p, pixels) : 0;
-            step = distance > 0 ? 16 : 8;
+            nint distance = Wide && width == 1 ? RegularDistance(sourceOffsets, p, pixels) : 0;
+            step = !Wide ? CpuNarrowTiles.Pixels : distance > 0 ? 16 : 8;
             int count = Math.Min(step, pixels - p);
             for (int i = 0; i < step; i++)
             {
@@ -207,6 +212,9 @@ internal unsafe struct CpuTapConvolution : IParallelJob
 
             switch (width)
             {
+                case var _ when !Wide:
+                    CpuNarrowTiles.Convolution(source, sourceOffsets + p, runs, runCount, weights, (float*)sums);
+                    break;
                 case 1 when distance > 0:
                     CpuConvolutionTiles.Row16(source + sourceOffsets[p], distance, runs, runCount, weights, sums);
                     break;
