@@ -7,7 +7,7 @@ using Saturn.Tests.References;
 namespace Saturn.Tests.Kernels;
 
 /// <summary>Convolutions against the definition in double precision: odd channels, strides, paddings, dilations, groups, tails of every tile.</summary>
-[TestFixtureSource(typeof(TestDevices), nameof(TestDevices.Names))]
+[TestFixtureSource(typeof(TestDevices), nameof(TestDevices.TileNames))]
 public sealed class ConvolutionTests(string device) : KernelTest(device)
 {
     private static readonly ConvolutionShape[] Shapes =

@@ -6,7 +6,7 @@ using Saturn.Tests.References;
 namespace Saturn.Tests.Kernels;
 
 /// <summary>Matrix products against MathNet in double precision: both transpositions, tails of every tile, batches, pitches, α and β.</summary>
-[TestFixtureSource(typeof(TestDevices), nameof(TestDevices.Names))]
+[TestFixtureSource(typeof(TestDevices), nameof(TestDevices.TileNames))]
 public sealed class MatrixTests(string device) : KernelTest(device)
 {
     private static readonly (int Rows, int Columns, int Depth)[] Sizes =
