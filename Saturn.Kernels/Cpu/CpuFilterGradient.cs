@@ -278,44 +278,13 @@ internal unsafe struct CpuFilterGradient : IParallelJob
                     else
                     {
                         new Span<float>(to, firstColumn * channels).Clear();
-                        CopyPixels(from, to + firstColumn * channels, lastColumn - firstColumn, columnStep * InputPitch, channels);
+                        CpuTapConvolution.CopyPixels(from, to + firstColumn * channels, lastColumn - firstColumn, columnStep * InputPitch, channels);
                         new Span<float>(to + lastColumn * channels, (PaddedWidth - lastColumn) * channels).Clear();
                     }
 
                     to += blockFloats;
                     from += channels;
                 }
-            }
-        }
-    }
-
-    private static void CopyPixels(float* from, float* to, int pixels, nint step, int channels)
-    {
-        if (channels == 16)
-        {
-            for (int p = 0; p < pixels; p++)
-            {
-                Vector512.Load(from).Store(to);
-                from += step;
-                to += 16;
-            }
-        }
-        else if (step == channels)
-        {
-            Buffer.MemoryCopy(from, to, (long)pixels * channels * sizeof(float), (long)pixels * channels * sizeof(float));
-        }
-        else
-        {
-            for (int p = 0; p < pixels; p++)
-            {
-                // Vectors may run over into the next pixel, which is written afterwards, and at the end into the row's margin or slack, which is cleared afterwards.
-                for (int c = 0; c < channels; c += 8)
-                {
-                    Vector256.Load(from + c).Store(to + c);
-                }
-
-                from += step;
-                to += channels;
             }
         }
     }

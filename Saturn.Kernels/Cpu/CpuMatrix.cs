@@ -107,9 +107,14 @@ internal sealed unsafe class CpuMatrix(WorkerTeam team, CpuMemory memory, bool w
         [SkipLocalsInit]
         public readonly void Run(int item, int worker)
         {
-            Vector512<float>* sums = stackalloc Vector512<float>[24];
+            float* initial = stackalloc float[48];
+            float* buffer = stackalloc float[8 * 48];
             int* offsets = stackalloc int[8];
+            int* outputOffsets = stackalloc int[8];
+            int* bufferOffsets = stackalloc int[8];
+            new Span<float>(initial, 48).Clear();
             TapRun run = new() { Offset = 0, Length = Shape.Depth };
+            ConvolutionTile tile = new() { Runs = &run, RunCount = 1, Initial = initial, Pixels = offsets };
             int first = item * RowsPerTask;
             int last = Math.Min(first + RowsPerTask, Shape.Rows);
             ChannelBlocks blocks = new(Shape.Columns, Wide);
@@ -118,42 +123,43 @@ internal sealed unsafe class CpuMatrix(WorkerTeam team, CpuMemory memory, bool w
             for (int vector = 0; vector < blocks.Vectors; vector += width)
             {
                 width = blocks.WidthAt(vector);
-                float* block = Packed + (long)vector * 16 * Shape.Depth;
+                tile.Weights = Packed + (long)vector * 16 * Shape.Depth;
+                bool plain = Alpha == 1 && Beta == 0 && (vector + width) * 16 <= Math.Min(Shape.OutputPitch, Kernels.Shape.PitchOf(Shape.Columns));
                 for (int row = first; row < last; row += step)
                 {
                     int count = Math.Min(step, last - row);
-                    for (int i = 0; i < 8; i++)
+                    for (int i = 0; i < step; i++)
                     {
                         offsets[i] = Math.Min(i, count - 1) * LeftPitch;
+                        outputOffsets[i] = i * Shape.OutputPitch;
+                        bufferOffsets[i] = i * width * 16;
                     }
 
-                    for (int i = 0; i < 8 * width; i++)
-                    {
-                        sums[i] = Vector512<float>.Zero;
-                    }
-
-                    float* source = Left + (long)row * LeftPitch;
+                    bool direct = plain && count == step;
+                    tile.Source = Left + (long)row * LeftPitch;
+                    tile.Output = direct ? Output + (long)row * Shape.OutputPitch + vector * 16 : buffer;
+                    tile.OutputOffsets = direct ? outputOffsets : bufferOffsets;
                     switch (width)
                     {
                         case var _ when !Wide:
-                            CpuNarrowTiles.Convolution(source, offsets, &run, 1, block, (float*)sums);
+                            CpuNarrowTiles.Convolution(tile);
                             break;
                         case 1:
-                            CpuConvolutionTiles.Tile1(source, offsets, &run, 1, block, sums);
+                            CpuConvolutionTiles.Tile1(tile);
                             break;
                         case 2:
-                            CpuConvolutionTiles.Tile2(source, offsets, &run, 1, block, sums);
+                            CpuConvolutionTiles.Tile2(tile);
                             break;
                         default:
-                            CpuConvolutionTiles.Tile3(source, offsets, &run, 1, block, sums);
+                            CpuConvolutionTiles.Tile3(tile);
                             break;
                     }
 
-                    for (int i = 0; i < count; i++)
+                    for (int i = 0; !direct && i < count; i++)
                     {
                         for (int v = 0; v < width; v++)
                         {
-                            Store(sums[i * width + v], row + i, (vector + v) * 16);
+                            Store(Vector512.Load(buffer + bufferOffsets[i] + v * 16), row + i, (vector + v) * 16);
                         }
                     }
                 }

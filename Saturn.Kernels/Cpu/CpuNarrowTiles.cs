@@ -12,26 +12,48 @@ internal static unsafe class CpuNarrowTiles
     /// <summary>Pixels of <see cref="Convolution"/>.</summary>
     public const int Pixels = 6;
 
-    /// <summary>6 pixels × 16 channels of a convolution; <paramref name="sums"/> are [6][16].</summary>
+    /// <summary>6 pixels × 16 channels of a convolution.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Convolution(float* source, int* pixels, TapRun* runs, int runCount, float* weights, float* sums)
+    public static void Convolution(in ConvolutionTile tile)
     {
-        Vector256<float> s00 = Vector256.Load(sums + 0);
-        Vector256<float> s01 = Vector256.Load(sums + 8);
-        Vector256<float> s10 = Vector256.Load(sums + 16);
-        Vector256<float> s11 = Vector256.Load(sums + 24);
-        Vector256<float> s20 = Vector256.Load(sums + 32);
-        Vector256<float> s21 = Vector256.Load(sums + 40);
-        Vector256<float> s30 = Vector256.Load(sums + 48);
-        Vector256<float> s31 = Vector256.Load(sums + 56);
-        Vector256<float> s40 = Vector256.Load(sums + 64);
-        Vector256<float> s41 = Vector256.Load(sums + 72);
-        Vector256<float> s50 = Vector256.Load(sums + 80);
-        Vector256<float> s51 = Vector256.Load(sums + 88);
-        for (int t = 0; t < runCount; t++)
+        Vector256<float> s00 = Vector256.Load(tile.Initial);
+        Vector256<float> s01 = Vector256.Load(tile.Initial + 8);
+        Vector256<float> s10 = Vector256.Load(tile.Initial);
+        Vector256<float> s11 = Vector256.Load(tile.Initial + 8);
+        Vector256<float> s20 = Vector256.Load(tile.Initial);
+        Vector256<float> s21 = Vector256.Load(tile.Initial + 8);
+        Vector256<float> s30 = Vector256.Load(tile.Initial);
+        Vector256<float> s31 = Vector256.Load(tile.Initial + 8);
+        Vector256<float> s40 = Vector256.Load(tile.Initial);
+        Vector256<float> s41 = Vector256.Load(tile.Initial + 8);
+        Vector256<float> s50 = Vector256.Load(tile.Initial);
+        Vector256<float> s51 = Vector256.Load(tile.Initial + 8);
+        if (tile.Load)
         {
-            float* start = source + runs[t].Offset;
-            int length = runs[t].Length;
+            float* loaded = tile.Output;
+            int* from = tile.OutputOffsets;
+            s00 = Vector256.Load(loaded + from[0]);
+            s01 = Vector256.Load(loaded + from[0] + 8);
+            s10 = Vector256.Load(loaded + from[1]);
+            s11 = Vector256.Load(loaded + from[1] + 8);
+            s20 = Vector256.Load(loaded + from[2]);
+            s21 = Vector256.Load(loaded + from[2] + 8);
+            s30 = Vector256.Load(loaded + from[3]);
+            s31 = Vector256.Load(loaded + from[3] + 8);
+            s40 = Vector256.Load(loaded + from[4]);
+            s41 = Vector256.Load(loaded + from[4] + 8);
+            s50 = Vector256.Load(loaded + from[5]);
+            s51 = Vector256.Load(loaded + from[5] + 8);
+        }
+
+        TapRun* run = tile.Runs;
+        TapRun* end = run + tile.RunCount;
+        float* weights = tile.Weights;
+        int* pixels = tile.Pixels;
+        for (; run < end; run++)
+        {
+            float* start = tile.Source + run->Offset;
+            nint length = run->Length;
             float* p0 = start + pixels[0];
             float* p1 = start + pixels[1];
             float* p2 = start + pixels[2];
@@ -64,18 +86,20 @@ internal static unsafe class CpuNarrowTiles
             }
         }
 
-        s00.Store(sums + 0);
-        s01.Store(sums + 8);
-        s10.Store(sums + 16);
-        s11.Store(sums + 24);
-        s20.Store(sums + 32);
-        s21.Store(sums + 40);
-        s30.Store(sums + 48);
-        s31.Store(sums + 56);
-        s40.Store(sums + 64);
-        s41.Store(sums + 72);
-        s50.Store(sums + 80);
-        s51.Store(sums + 88);
+        float* output = tile.Output;
+        int* to = tile.OutputOffsets;
+        s00.Store(output + to[0]);
+        s01.Store(output + to[0] + 8);
+        s10.Store(output + to[1]);
+        s11.Store(output + to[1] + 8);
+        s20.Store(output + to[2]);
+        s21.Store(output + to[2] + 8);
+        s30.Store(output + to[3]);
+        s31.Store(output + to[3] + 8);
+        s40.Store(output + to[4]);
+        s41.Store(output + to[4] + 8);
+        s50.Store(output + to[5]);
+        s51.Store(output + to[5] + 8);
     }
 
     /// <summary>8 output channels × 16, 32 or 48 filter elements of a filter gradient.</summary>
