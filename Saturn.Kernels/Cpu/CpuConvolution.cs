@@ -415,7 +415,7 @@ internal sealed unsafe class CpuConvolution(WorkerTeam team, CpuMemory memory, b
         job.ImagesPerTask = (int)Math.Min(Math.Min(fitting, wanted), batch);
         int tasks = (batch + job.ImagesPerTask - 1) / job.ImagesPerTask;
         int pairs = Math.Max(1, (job.OutputChannels + 15) / 16 / 2);
-        job.ChannelParts = Math.Clamp(WantedTasks / tasks, 1, pairs);
+        job.ChannelParts = Math.Clamp((WantedTasks + tasks - 1) / tasks, 1, pairs);
         job.PaddedFloats = paddedImage / sizeof(float) * job.ImagesPerTask + 64;
         long offsets = 2L * (job.ImagesPerTask * (long)pixels + 8) * sizeof(int);
         job.ScratchBytes = (job.PaddedFloats * sizeof(float) + offsets + 127) / 64 * 64;
