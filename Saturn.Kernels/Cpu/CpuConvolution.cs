@@ -79,7 +79,8 @@ internal sealed unsafe class CpuConvolution(WorkerTeam team, CpuMemory memory, b
         memory.Free(packed);
         if (!moments.IsNone)
         {
-            MergeMoments(job, shape, tasks, (double*)moments.Address);
+            double pixels = (double)shape.OutputHeight * shape.OutputWidth;
+            ChannelMoments.Merge(job.Moments, tasks, job.ImagesPerTask * pixels, shape.Batch * pixels, shape.OutputChannels, job.MomentsPitch, (double*)moments.Address);
             memory.Free(partials);
         }
     }
@@ -436,31 +437,5 @@ internal sealed unsafe class CpuConvolution(WorkerTeam team, CpuMemory memory, b
         job.LastGroup = group == groups - 1;
         team.Run(ref job, tasks * job.ChannelParts);
         memory.Free(scratch);
-    }
-
-    private static void MergeMoments(in CpuTapConvolution job, in ConvolutionShape shape, int tasks, double* moments)
-    {
-        int pitch = job.MomentsPitch;
-        double pixels = (double)shape.OutputHeight * shape.OutputWidth;
-        for (int c = 0; c < pitch; c++)
-        {
-            double count = 0, mean = 0, squares = 0;
-            if (c < shape.OutputChannels)
-            {
-                for (int t = 0; t < tasks; t++)
-                {
-                    // Chan, Golub and LeVeque (1979): two sets' moments give those of their union.
-                    double n = Math.Min(job.ImagesPerTask, shape.Batch - t * job.ImagesPerTask) * pixels;
-                    double delta = job.Moments[(long)t * 2 * pitch + c] - mean;
-                    double total = count + n;
-                    mean += delta * n / total;
-                    squares += job.Moments[(long)t * 2 * pitch + pitch + c] + delta * delta * count * n / total;
-                    count = total;
-                }
-            }
-
-            moments[c] = mean;
-            moments[pitch + c] = squares;
-        }
     }
 }
