@@ -39,9 +39,7 @@ internal unsafe struct ConvolutionTile
 /// </summary>
 internal static unsafe class CpuConvolutionTiles
 {
-    /// <summary>
-    /// 8 pixels × 16 channels. Eight sums would wait for each other, since a multiply-add takes four cycles and two start in each; even and odd source floats have sums of their own.
-    /// </summary>
+    /// <summary>8 pixels × 16 channels.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Tile1(in ConvolutionTile tile)
     {
@@ -67,14 +65,6 @@ internal static unsafe class CpuConvolutionTiles
             s7 = Vector512.Load(loaded + from[7]);
         }
 
-        Vector512<float> t0 = Vector512<float>.Zero;
-        Vector512<float> t1 = Vector512<float>.Zero;
-        Vector512<float> t2 = Vector512<float>.Zero;
-        Vector512<float> t3 = Vector512<float>.Zero;
-        Vector512<float> t4 = Vector512<float>.Zero;
-        Vector512<float> t5 = Vector512<float>.Zero;
-        Vector512<float> t6 = Vector512<float>.Zero;
-        Vector512<float> t7 = Vector512<float>.Zero;
         TapRun* run = tile.Runs;
         TapRun* end = run + tile.RunCount;
         float* weights = tile.Weights;
@@ -91,55 +81,31 @@ internal static unsafe class CpuConvolutionTiles
             float* p5 = start + pixels[5];
             float* p6 = start + pixels[6];
             float* p7 = start + pixels[7];
-            nint c = 0;
-            for (; c < length - 1; c += 2)
+            for (nint c = 0; c < length; c++)
             {
-                Vector512<float> even = Vector512.Load(weights);
-                Vector512<float> odd = Vector512.Load(weights + 16);
-                s0 = Vector512.FusedMultiplyAdd(Vector512.Create(p0[c]), even, s0);
-                t0 = Vector512.FusedMultiplyAdd(Vector512.Create(p0[c + 1]), odd, t0);
-                s1 = Vector512.FusedMultiplyAdd(Vector512.Create(p1[c]), even, s1);
-                t1 = Vector512.FusedMultiplyAdd(Vector512.Create(p1[c + 1]), odd, t1);
-                s2 = Vector512.FusedMultiplyAdd(Vector512.Create(p2[c]), even, s2);
-                t2 = Vector512.FusedMultiplyAdd(Vector512.Create(p2[c + 1]), odd, t2);
-                s3 = Vector512.FusedMultiplyAdd(Vector512.Create(p3[c]), even, s3);
-                t3 = Vector512.FusedMultiplyAdd(Vector512.Create(p3[c + 1]), odd, t3);
-                s4 = Vector512.FusedMultiplyAdd(Vector512.Create(p4[c]), even, s4);
-                t4 = Vector512.FusedMultiplyAdd(Vector512.Create(p4[c + 1]), odd, t4);
-                s5 = Vector512.FusedMultiplyAdd(Vector512.Create(p5[c]), even, s5);
-                t5 = Vector512.FusedMultiplyAdd(Vector512.Create(p5[c + 1]), odd, t5);
-                s6 = Vector512.FusedMultiplyAdd(Vector512.Create(p6[c]), even, s6);
-                t6 = Vector512.FusedMultiplyAdd(Vector512.Create(p6[c + 1]), odd, t6);
-                s7 = Vector512.FusedMultiplyAdd(Vector512.Create(p7[c]), even, s7);
-                t7 = Vector512.FusedMultiplyAdd(Vector512.Create(p7[c + 1]), odd, t7);
-                weights += 32;
-            }
-
-            if (c < length)
-            {
-                Vector512<float> last = Vector512.Load(weights);
-                s0 = Vector512.FusedMultiplyAdd(Vector512.Create(p0[c]), last, s0);
-                s1 = Vector512.FusedMultiplyAdd(Vector512.Create(p1[c]), last, s1);
-                s2 = Vector512.FusedMultiplyAdd(Vector512.Create(p2[c]), last, s2);
-                s3 = Vector512.FusedMultiplyAdd(Vector512.Create(p3[c]), last, s3);
-                s4 = Vector512.FusedMultiplyAdd(Vector512.Create(p4[c]), last, s4);
-                s5 = Vector512.FusedMultiplyAdd(Vector512.Create(p5[c]), last, s5);
-                s6 = Vector512.FusedMultiplyAdd(Vector512.Create(p6[c]), last, s6);
-                s7 = Vector512.FusedMultiplyAdd(Vector512.Create(p7[c]), last, s7);
+                Vector512<float> w = Vector512.Load(weights);
+                s0 = Vector512.FusedMultiplyAdd(Vector512.Create(p0[c]), w, s0);
+                s1 = Vector512.FusedMultiplyAdd(Vector512.Create(p1[c]), w, s1);
+                s2 = Vector512.FusedMultiplyAdd(Vector512.Create(p2[c]), w, s2);
+                s3 = Vector512.FusedMultiplyAdd(Vector512.Create(p3[c]), w, s3);
+                s4 = Vector512.FusedMultiplyAdd(Vector512.Create(p4[c]), w, s4);
+                s5 = Vector512.FusedMultiplyAdd(Vector512.Create(p5[c]), w, s5);
+                s6 = Vector512.FusedMultiplyAdd(Vector512.Create(p6[c]), w, s6);
+                s7 = Vector512.FusedMultiplyAdd(Vector512.Create(p7[c]), w, s7);
                 weights += 16;
             }
         }
 
         float* output = tile.Output;
         int* to = tile.OutputOffsets;
-        (s0 + t0).Store(output + to[0]);
-        (s1 + t1).Store(output + to[1]);
-        (s2 + t2).Store(output + to[2]);
-        (s3 + t3).Store(output + to[3]);
-        (s4 + t4).Store(output + to[4]);
-        (s5 + t5).Store(output + to[5]);
-        (s6 + t6).Store(output + to[6]);
-        (s7 + t7).Store(output + to[7]);
+        s0.Store(output + to[0]);
+        s1.Store(output + to[1]);
+        s2.Store(output + to[2]);
+        s3.Store(output + to[3]);
+        s4.Store(output + to[4]);
+        s5.Store(output + to[5]);
+        s6.Store(output + to[6]);
+        s7.Store(output + to[7]);
     }
 
     /// <summary>8 pixels × 32 channels.</summary>
