@@ -107,6 +107,20 @@ public sealed class RandomTests(string device) : KernelTest(device)
     }
 
     [Test]
+    public void Dropout_keeps_an_element_whose_uniform_is_the_probability()
+    {
+        Shape shape = new(3, 7);
+        double[] uniform = RandomReference.Uniform(shape, Keys[1]);
+        DeviceBuffer input = Upload(shape, [.. Enumerable.Repeat(1f, 21)]);
+        for (int i = 0; i < 21; i++)
+        {
+            DeviceBuffer output = Poisoned(shape);
+            Device.Random.Dropout(shape, Keys[1], (float)uniform[i], input, output, GradientMode.Overwrite);
+            Assert.That(Download(shape, output).Select(value => value != 0), Is.EqualTo(uniform.Select(value => value >= uniform[i])), $"the probability of element {i}");
+        }
+    }
+
+    [Test]
     public void Sizes_beyond_one_grid_stride([Values(7, 64)] int channels)
     {
         Shape shape = new(BeyondOneStride / channels, channels);

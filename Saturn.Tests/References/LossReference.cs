@@ -31,14 +31,7 @@ public static class LossReference
     /// <summary>dxⱼ = Σᵢ dyᵢ·∂yᵢ/∂xⱼ with ∂yᵢ/∂xⱼ = yᵢ·(δᵢⱼ − yⱼ), so dx = y·(dy − Σ dy·y).</summary>
     public static double[] SoftmaxBackward(int classes, float[] output, float[] outputGradient)
     {
-        double[] gradient = new double[output.Length];
-        for (int i = 0; i < output.Length; i++)
-        {
-            int start = i / classes * classes;
-            double sum = Enumerable.Range(start, classes).Sum(j => (double)outputGradient[j] * output[j]);
-            gradient[i] = output[i] * (outputGradient[i] - sum);
-        }
-
-        return gradient;
+        double[] sums = [.. output.Zip(outputGradient, (y, dy) => (double)y * dy).Chunk(classes).Select(row => row.Sum())];
+        return [.. output.Zip(outputGradient).Select((pair, i) => pair.First * (pair.Second - sums[i / classes]))];
     }
 }
