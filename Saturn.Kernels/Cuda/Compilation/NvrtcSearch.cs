@@ -232,7 +232,7 @@ internal sealed class NvrtcSearch(Func<string, string?> environment, string root
         }
         catch (Exception exception) when (exception is DllNotFoundException or BadImageFormatException or EntryPointNotFoundException or InvalidOperationException)
         {
-            attempts.Add(new NativeLibraryAttempt(place, path, OneLine(exception.Message)));
+            attempts.Add(new NativeLibraryAttempt(place, path, Reason(exception)));
             return null;
         }
     }
@@ -273,5 +273,6 @@ internal sealed class NvrtcSearch(Func<string, string?> environment, string root
 
     private static string[] Folders(string parent, string pattern) => Directory.Exists(parent) ? [.. Directory.GetDirectories(parent, pattern).Order(StringComparer.Ordinal)] : [];
 
-    private static string OneLine(string text) => string.Join(' ', text.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries));
+    // .NET puts general advice before what the system's loader says.
+    private static string Reason(Exception exception) => exception.Message.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)[^1];
 }
