@@ -1,4 +1,3 @@
-using System.Runtime.ExceptionServices;
 using System.Runtime.InteropServices;
 using System.Text;
 using Microsoft.Win32.SafeHandles;
@@ -8,8 +7,6 @@ namespace Saturn.Kernels.Cuda.Compilation;
 /// <summary>The functions of a loaded NVRTC library. It is thread-safe: programs are independent of each other.</summary>
 internal sealed unsafe class NvrtcLibrary
 {
-    private const int CompilerStackBytes = 64 << 20;
-
     private readonly delegate* unmanaged<int, byte*> getErrorString;
     private readonly delegate* unmanaged<nint*, byte*, byte*, int, byte**, byte**, int> createProgram;
     private readonly delegate* unmanaged<nint*, int> destroyProgram;
@@ -70,34 +67,6 @@ internal sealed unsafe class NvrtcLibrary
 
     /// <summary>Compiles a program. The image is null where it failed; the log then says why.</summary>
     public (byte[]? Image, string Log, string Error) Compile(string name, string text, IReadOnlyDictionary<string, string> headers, IReadOnlyList<string> options, bool ptx)
-    {
-        // The compiler recurses deeper than the stack of a pool thread: version 11.8 overflows 1.5 MiB on a convolution.
-        (byte[]?, string, string) result = default;
-        ExceptionDispatchInfo? failure = null;
-        Thread thread = new(
-            () =>
-            {
-                try
-                {
-                    result = CompileHere(name, text, headers, options, ptx);
-                }
-                catch (Exception exception)
-                {
-                    failure = ExceptionDispatchInfo.Capture(exception);
-                }
-            },
-            CompilerStackBytes)
-        {
-            Name = $"NVRTC {name}",
-            IsBackground = true,
-        };
-        thread.Start();
-        thread.Join();
-        failure?.Throw();
-        return result;
-    }
-
-    private (byte[]? Image, string Log, string Error) CompileHere(string name, string text, IReadOnlyDictionary<string, string> headers, IReadOnlyList<string> options, bool ptx)
     {
         using NativeStrings headerTexts = new(headers.Values);
         using NativeStrings headerNames = new(headers.Keys);
