@@ -219,7 +219,7 @@ internal sealed class NvrtcSearch(Func<string, string?> environment, string root
     {
         try
         {
-            NvrtcLibrary library = new(load(path), folder is null ? LoadedPath(path) : path);
+            NvrtcLibrary library = new(load(path), folder is null ? LoadedPath(path) ?? path : path);
             if (library.Version < Oldest)
             {
                 attempts.Add(new NativeLibraryAttempt(place, path, $"is version {library.Version}, and Saturn needs {Oldest} or newer"));
@@ -232,7 +232,7 @@ internal sealed class NvrtcSearch(Func<string, string?> environment, string root
         }
         catch (Exception exception) when (exception is DllNotFoundException or BadImageFormatException or EntryPointNotFoundException or InvalidOperationException)
         {
-            attempts.Add(new NativeLibraryAttempt(place, path, Reason(exception)));
+            attempts.Add(NativeLibraryAttempt.Failed(place, path, exception));
             return null;
         }
     }
@@ -257,22 +257,19 @@ internal sealed class NvrtcSearch(Func<string, string?> environment, string root
         }
     }
 
-    // The loader does not tell where it found a library; the process's memory map does.
-    private static string LoadedPath(string name)
+    /// <summary>The file of a loaded library whose name begins so, or null: the loader does not tell where it found a library, the process's memory map does.</summary>
+    internal static string? LoadedPath(string name)
     {
         try
         {
             string? line = OperatingSystem.IsLinux() ? File.ReadLines("/proc/self/maps").FirstOrDefault(line => Path.GetFileName(line).StartsWith(name, StringComparison.Ordinal)) : null;
-            return line is null ? name : line[line.IndexOf('/')..];
+            return line?[line.IndexOf('/')..];
         }
         catch (IOException)
         {
-            return name;
+            return null;
         }
     }
 
     private static string[] Folders(string parent, string pattern) => Directory.Exists(parent) ? [.. Directory.GetDirectories(parent, pattern).Order(StringComparer.Ordinal)] : [];
-
-    // .NET puts general advice before what the system's loader says.
-    private static string Reason(Exception exception) => exception.Message.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)[^1];
 }
