@@ -27,7 +27,7 @@ public sealed class KernelCompilerTests
         }
         """;
 
-    private KernelCompiler compiler;
+    private KernelCompiler compiler = null!;
 
     [OneTimeSetUp]
     public void OpenCompiler()
