@@ -1,36 +1,221 @@
+using System.Numerics;
+using Saturn.Kernels.Cuda.Compilation;
 using Saturn.Kernels.Families;
 
 namespace Saturn.Kernels.Cuda;
 
-/// <summary>The elementwise kernels of <c>kernels/elementwise.cu</c>.</summary>
-internal sealed class CudaElementwise(CudaContext context) : IElementwiseKernels
+/// <summary>The kernels of <c>kernels/elementwise.cu</c> and <c>kernels/rearrangement.cu</c>.</summary>
+internal sealed unsafe class CudaElementwise : IElementwiseKernels
 {
-    private readonly CudaContext context = context;
+    private const int RowsPerThread = 4;
+    private const int OuterDimensions = Shape.MaximumRank - 1;
+
+    private readonly CudaKernel<UnaryArguments> unary;
+    private readonly CudaKernel<BinaryArguments> binary;
+    private readonly CudaKernel<AccumulateArguments> accumulate;
+    private readonly CudaKernel<FillArguments> fill;
+    private readonly CudaKernel<MappedAddArguments> mappedAdd;
+    private readonly CudaKernel<CopyChannelsArguments> copyChannels;
+    private readonly CudaKernel<ReshapeArguments> reshape;
+    private readonly CudaKernel<PermuteArguments> permute;
+
+    public CudaElementwise(CudaContext context)
+    {
+        CudaModule elementwise = context.Module(KernelSource.BuiltIn(
+            "elementwise.cu", typeof(UnaryArguments), typeof(BinaryArguments), typeof(AccumulateArguments), typeof(FillArguments), typeof(MappedAddArguments)));
+        unary = elementwise.Kernel<UnaryArguments>("unary");
+        binary = elementwise.Kernel<BinaryArguments>("binary");
+        accumulate = elementwise.Kernel<AccumulateArguments>("accumulate");
+        fill = elementwise.Kernel<FillArguments>("fill");
+        mappedAdd = elementwise.Kernel<MappedAddArguments>("mappedAdd");
+        CudaModule rearrangement = context.Module(KernelSource.BuiltIn(
+            "rearrangement.cu", typeof(CopyChannelsArguments), typeof(ReshapeArguments), typeof(PermuteArguments)));
+        copyChannels = rearrangement.Kernel<CopyChannelsArguments>("copyChannels");
+        reshape = rearrangement.Kernel<ReshapeArguments>("reshape");
+        permute = rearrangement.Kernel<PermuteArguments>("permute");
+    }
 
     /// <inheritdoc/>
-    public void Unary(UnaryOperation operation, in Shape shape, DeviceBuffer input, DeviceBuffer output, float a = 0, float b = 0) => throw new NotImplementedException(context.ToString());
+    public void Unary(UnaryOperation operation, in Shape shape, DeviceBuffer input, DeviceBuffer output, float a = 0, float b = 0)
+    {
+        UnaryArguments arguments = new()
+        {
+            Input = input.Address,
+            Output = output.Address,
+            Rows = shape.Rows,
+            Channels = shape.Channels,
+            Pitch = shape.Pitch,
+            Operation = (int)operation,
+            A = a,
+            B = b,
+        };
+        unary.Launch(arguments, Grid(shape));
+    }
 
     /// <inheritdoc/>
-    public void Binary( BinaryOperation operation, in Shape leftShape, DeviceBuffer left, in Shape rightShape, DeviceBuffer right, in Shape outputShape, DeviceBuffer output) => throw new NotImplementedException(context.ToString());
+    public void Binary(
+        BinaryOperation operation, in Shape leftShape, DeviceBuffer left, in Shape rightShape, DeviceBuffer right, in Shape outputShape, DeviceBuffer output)
+    {
+        BinaryArguments arguments = new()
+        {
+            Left = OperandOf(leftShape, left, outputShape),
+            Right = OperandOf(rightShape, right, outputShape),
+            Output = output.Address,
+            Rows = outputShape.Rows,
+            Channels = outputShape.Channels,
+            Pitch = outputShape.Pitch,
+            Operation = (int)operation,
+        };
+        for (int i = 0; i < OuterDimensions; i++)
+        {
+            arguments.Extents[i] = i + 2 <= outputShape.Rank ? outputShape[-i - 2] : 1;
+        }
+
+        binary.Launch(arguments, Grid(outputShape));
+    }
 
     /// <inheritdoc/>
-    public void Accumulate(in Shape shape, DeviceBuffer input, DeviceBuffer output, float scale = 1) => throw new NotImplementedException(context.ToString());
+    public void Accumulate(in Shape shape, DeviceBuffer input, DeviceBuffer output, float scale = 1) =>
+        accumulate.Launch(
+            new AccumulateArguments { Input = input.Address, Output = output.Address, Rows = shape.Rows, Pitch = shape.Pitch, Scale = scale }, Grid(shape));
 
     /// <inheritdoc/>
-    public void Fill(in Shape shape, DeviceBuffer output, float value) => throw new NotImplementedException(context.ToString());
+    public void Fill(in Shape shape, DeviceBuffer output, float value) =>
+        fill.Launch(
+            new FillArguments { Output = output.Address, Rows = shape.Rows, Channels = shape.Channels, Pitch = shape.Pitch, Value = value }, Grid(shape));
 
     /// <inheritdoc/>
-    public void MappedAdd(in Shape shape, DeviceBuffer branch, int shortcutChannels, DeviceBuffer shortcut, DeviceBuffer map, DeviceBuffer output) => throw new NotImplementedException(context.ToString());
+    public void MappedAdd(in Shape shape, DeviceBuffer branch, int shortcutChannels, DeviceBuffer shortcut, DeviceBuffer map, DeviceBuffer output)
+    {
+        MappedAddArguments arguments = new()
+        {
+            Base = branch.Address,
+            Source = shortcut.Address,
+            Map = map.Address,
+            Output = output.Address,
+            Rows = shape.Rows,
+            Channels = shape.Channels,
+            Pitch = shape.Pitch,
+            SourcePitch = Shape.PitchOf(shortcutChannels),
+        };
+        mappedAdd.Launch(arguments, Grid(shape));
+    }
 
     /// <inheritdoc/>
-    public void MappedAddBackward( in Shape outputShape, DeviceBuffer outputGradient, int shortcutChannels, DeviceBuffer inverseMap, DeviceBuffer shortcutGradient, GradientMode mode) => throw new NotImplementedException(context.ToString());
+    public void MappedAddBackward(
+        in Shape outputShape, DeviceBuffer outputGradient, int shortcutChannels, DeviceBuffer inverseMap, DeviceBuffer shortcutGradient, GradientMode mode)
+    {
+        int pitch = Shape.PitchOf(shortcutChannels);
+        MappedAddArguments arguments = new()
+        {
+            Base = mode == GradientMode.Accumulate ? shortcutGradient.Address : 0,
+            Source = outputGradient.Address,
+            Map = inverseMap.Address,
+            Output = shortcutGradient.Address,
+            Rows = outputShape.Rows,
+            Channels = shortcutChannels,
+            Pitch = pitch,
+            SourcePitch = outputShape.Pitch,
+        };
+        mappedAdd.Launch(arguments, new RowGrid(outputShape.Rows, pitch, RowsPerThread).Geometry);
+    }
 
     /// <inheritdoc/>
-    public void CopyChannels( int rows, int count, int sourceChannels, int sourceOffset, DeviceBuffer source, int destinationChannels, int destinationOffset, DeviceBuffer destination, GradientMode mode) => throw new NotImplementedException(context.ToString());
+    public void CopyChannels(
+        int rows, int count, int sourceChannels, int sourceOffset, DeviceBuffer source, int destinationChannels, int destinationOffset, DeviceBuffer destination,
+        GradientMode mode)
+    {
+        CopyChannelsArguments arguments = new()
+        {
+            Source = source.Address + sourceOffset * sizeof(float),
+            Destination = destination.Address + destinationOffset * sizeof(float),
+            Rows = rows,
+            Count = count,
+            SourcePitch = Shape.PitchOf(sourceChannels),
+            DestinationPitch = Shape.PitchOf(destinationChannels),
+            Accumulate = mode == GradientMode.Accumulate ? 1 : 0,
+        };
+        copyChannels.Launch(arguments, ElementGrid(rows, count));
+    }
 
     /// <inheritdoc/>
-    public void Reshape(in Shape inputShape, DeviceBuffer input, in Shape outputShape, DeviceBuffer output, GradientMode mode) => throw new NotImplementedException(context.ToString());
+    public void Reshape(in Shape inputShape, DeviceBuffer input, in Shape outputShape, DeviceBuffer output, GradientMode mode)
+    {
+        ReshapeArguments arguments = new()
+        {
+            Input = input.Address,
+            Output = output.Address,
+            Rows = outputShape.Rows,
+            Channels = outputShape.Channels,
+            Pitch = outputShape.Pitch,
+            InputChannels = inputShape.Channels,
+            InputPitch = inputShape.Pitch,
+            Accumulate = mode == GradientMode.Accumulate ? 1 : 0,
+        };
+        reshape.Launch(arguments, ElementGrid(outputShape.Rows, outputShape.Pitch));
+    }
 
     /// <inheritdoc/>
-    public void Permute(in Shape inputShape, ReadOnlySpan<int> order, DeviceBuffer input, DeviceBuffer output) => throw new NotImplementedException(context.ToString());
+    public void Permute(in Shape inputShape, ReadOnlySpan<int> order, DeviceBuffer input, DeviceBuffer output)
+    {
+        int rank = inputShape.Rank;
+        PermuteArguments arguments = new() { Input = input.Address, Output = output.Address, ChannelStride = 1, Channels = 1, Rows = 1 };
+        for (int i = 0; i < OuterDimensions; i++)
+        {
+            arguments.Extents[i] = 1;
+        }
+
+        for (int i = 0; i < rank; i++)
+        {
+            long stride = 1;
+            for (int d = rank - 1; d > order[i]; d--)
+            {
+                stride *= d == rank - 1 ? inputShape.Pitch : inputShape[d];
+            }
+
+            if (i == rank - 1)
+            {
+                arguments.ChannelStride = stride;
+                arguments.Channels = inputShape[order[i]];
+            }
+            else
+            {
+                arguments.Strides[rank - 2 - i] = stride;
+                arguments.Extents[rank - 2 - i] = inputShape[order[i]];
+                arguments.Rows *= inputShape[order[i]];
+            }
+        }
+
+        arguments.Pitch = Shape.PitchOf(arguments.Channels);
+        permute.Launch(arguments, ElementGrid(arguments.Rows, arguments.Pitch));
+    }
+
+    private static LaunchGeometry Grid(in Shape shape) => new RowGrid(shape.Rows, shape.Pitch, RowsPerThread).Geometry;
+
+    // One element a thread and step, as rearrangement.cu walks.
+    private static LaunchGeometry ElementGrid(int rows, int channels)
+    {
+        int threadsX = (int)Math.Min(BitOperations.RoundUpToPowerOf2((uint)channels), 256);
+        int threadsY = 256 / threadsX;
+        return new LaunchGeometry((uint)((channels + threadsX - 1) / threadsX), (uint)Math.Min((rows + threadsY - 1) / threadsY, 4096), 1, (uint)threadsX, (uint)threadsY);
+    }
+
+    private static Operand OperandOf(in Shape shape, DeviceBuffer data, in Shape output)
+    {
+        Operand operand = new()
+        {
+            Data = data.Address,
+            Pitch = shape.Pitch,
+            RepeatsChannel = shape.Channels == 1 && output.Channels > 1 ? 1 : 0,
+            SameRows = shape.Rows == output.Rows ? 1 : 0,
+        };
+        int stride = 1;
+        for (int d = 2; d <= shape.Rank; d++)
+        {
+            operand.Strides[d - 2] = shape[-d] == 1 ? 0 : stride;
+            stride *= shape[-d];
+        }
+
+        return operand;
+    }
 }

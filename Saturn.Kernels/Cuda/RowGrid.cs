@@ -1,0 +1,29 @@
+using System.Numerics;
+
+namespace Saturn.Kernels.Cuda;
+
+/// <summary>
+/// How blocks of 256 threads are laid over a [rows, pitch] array, as <c>kernels/rows.cuh</c> says: x over fours of channels, y over rows. The number of slabs depends on the
+/// sizes alone, so that sums over slabs have the same bits on every device.
+/// </summary>
+/// <param name="rows">Rows of the array.</param>
+/// <param name="pitch">Elements of a row, padding included.</param>
+/// <param name="rowsPerThread">Rows that one thread should visit.</param>
+internal readonly struct RowGrid(int rows, int pitch, int rowsPerThread)
+{
+    private const int Threads = 256;
+    private const int MaximumSlabs = 1024;
+
+    private int ThreadsX => Math.Min((int)BitOperations.RoundUpToPowerOf2((uint)pitch / 4), 64);
+
+    private int ThreadsY => Threads / ThreadsX;
+
+    /// <summary>Blocks in y.</summary>
+    public int Slabs => (int)Math.Clamp(((long)rows + (long)ThreadsY * rowsPerThread - 1) / ((long)ThreadsY * rowsPerThread), 1, MaximumSlabs);
+
+    /// <summary>Rows of a slab, where slabs are contiguous.</summary>
+    public int RowsOfSlab => (rows + Slabs - 1) / Slabs;
+
+    /// <summary>The launch.</summary>
+    public LaunchGeometry Geometry => new((uint)((pitch / 4 + ThreadsX - 1) / ThreadsX), (uint)Slabs, 1, (uint)ThreadsX, (uint)ThreadsY);
+}

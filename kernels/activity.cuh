@@ -1,0 +1,48 @@
+// Which channels were active: one bit a channel, found by the thread that computes the value and combined by OR, first in the block, then in the result.
+#pragma once
+#include "rows.cuh"
+
+struct Activity
+{
+    uint32* flags;   // one word for 32 channels; null if nobody asks
+    int32 magnitude; // 1: |value| ≥ threshold counts; 0: value > threshold
+    float threshold;
+};
+
+// What is not a number counts as active: the run has diverged and must be seen to, not pruned.
+__device__ inline bool isActive(const Activity& activity, float value)
+{
+    return activity.magnitude != 0 ? !(fabsf(value) < activity.threshold) : !(value <= activity.threshold);
+}
+
+__device__ inline uint32 activeBits(const Activity& activity, float4 value)
+{
+    return (isActive(activity, value.x) ? 1u : 0u) | (isActive(activity, value.y) ? 2u : 0u) | (isActive(activity, value.z) ? 4u : 0u) | (isActive(activity, value.w) ? 8u : 0u);
+}
+
+// Called by all threads of the block with the bits of their four channels. Integer OR gives the same bits in any order.
+__device__ inline void reportActivity(const Activity& activity, uint32 bits, int32 channel, int32 channels)
+{
+    __shared__ uint32 active[64];
+    if (threadIdx.y == 0)
+    {
+        active[threadIdx.x] = 0;
+    }
+
+    __syncthreads();
+    if (bits != 0)
+    {
+        atomicOr(active + threadIdx.x, bits);
+    }
+
+    __syncthreads();
+    if (threadIdx.y == 0 && channel < channels)
+    {
+        uint32 real = channels - channel >= 4 ? 15u : (1u << (channels - channel)) - 1;
+        uint32 word = (active[threadIdx.x] & real) << (channel % 32);
+        if (word != 0)
+        {
+            atomicOr(activity.flags + channel / 32, word);
+        }
+    }
+}

@@ -1,0 +1,82 @@
+// Walking over [rows, pitch] arrays: every thread owns four neighbouring channels (16 bytes) and visits rows.
+//
+// Launch: blocks of 256 threads, x over fours of channels (a power of two of them, at most 64), y over rows; the grid has enough blocks in x for all channels and cuts the
+// rows into slabs in y. Neighbouring threads touch neighbouring addresses where the channels fill x, and no index needs a division.
+#pragma once
+#include "common.cuh"
+
+// The first of the thread's four channels.
+__device__ inline int32 firstChannel()
+{
+    return 4 * static_cast<int32>(blockIdx.x * blockDim.x + threadIdx.x);
+}
+
+// The rows of a thread that strides over the whole array.
+__device__ inline int32 firstRow()
+{
+    return static_cast<int32>(blockIdx.y * blockDim.y + threadIdx.y);
+}
+
+__device__ inline int32 rowStep()
+{
+    return static_cast<int32>(gridDim.y * blockDim.y);
+}
+
+__device__ inline float4 loadFour(const float* address)
+{
+    return *reinterpret_cast<const float4*>(address);
+}
+
+__device__ inline void storeFour(float* address, float4 value)
+{
+    *reinterpret_cast<float4*>(address) = value;
+}
+
+__device__ inline float4 operator+(float4 a, float4 b)
+{
+    return make_float4(a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w);
+}
+
+__device__ inline float4 operator*(float4 a, float4 b)
+{
+    return make_float4(a.x * b.x, a.y * b.y, a.z * b.z, a.w * b.w);
+}
+
+__device__ inline float4 operator*(float4 a, float b)
+{
+    return make_float4(a.x * b, a.y * b, a.z * b, a.w * b);
+}
+
+__device__ inline float4 fmaFour(float4 a, float4 b, float4 c)
+{
+    return make_float4(fmaf(a.x, b.x, c.x), fmaf(a.y, b.y, c.y), fmaf(a.z, b.z, c.z), fmaf(a.w, b.w, c.w));
+}
+
+__device__ inline float4 fillFour(float value)
+{
+    return make_float4(value, value, value, value);
+}
+
+// Zeros in place of what lies in the padding.
+__device__ inline float4 withoutPadding(float4 value, int32 channel, int32 channels)
+{
+    value.x = channel < channels ? value.x : 0.0f;
+    value.y = channel + 1 < channels ? value.y : 0.0f;
+    value.z = channel + 2 < channels ? value.z : 0.0f;
+    value.w = channel + 3 < channels ? value.w : 0.0f;
+    return value;
+}
+
+// Elements through a channel map: zero where the map is negative.
+__device__ inline float4 gatherFour(const float* row, int4 map)
+{
+    return make_float4(map.x < 0 ? 0.0f : row[map.x], map.y < 0 ? 0.0f : row[map.y], map.z < 0 ? 0.0f : row[map.z], map.w < 0 ? 0.0f : row[map.w]);
+}
+
+// Four entries of a map that has one entry a channel, −1 beyond its end.
+__device__ inline int4 loadMap(const int32* map, int32 channel, int32 channels)
+{
+    return make_int4(
+        channel < channels ? map[channel] : -1, channel + 1 < channels ? map[channel + 1] : -1, channel + 2 < channels ? map[channel + 2] : -1,
+        channel + 3 < channels ? map[channel + 3] : -1);
+}
