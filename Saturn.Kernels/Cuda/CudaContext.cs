@@ -43,6 +43,9 @@ public sealed unsafe class CudaContext : IDisposable
     /// <summary>Streaming multiprocessors of the device, for grids that fill it.</summary>
     public int MultiprocessorCount { get; }
 
+    /// <summary>Whether a kernel may take 32,764 bytes of arguments instead of 4,096: since CUDA 12.1.</summary>
+    internal bool AllowsLargeArguments => Driver.DriverVersion >= 12010;
+
     /// <summary>The device's memory, also for scratch.</summary>
     internal CudaMemory Memory { get; }
 
