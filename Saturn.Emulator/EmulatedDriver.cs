@@ -66,7 +66,7 @@ public sealed unsafe class EmulatedDriver : ICudaDriver
     public bool IsLost => timeline.LostBecause is not null;
 
     /// <inheritdoc/>
-    public int DriverVersion => 12_000;
+    public int DriverVersion => 12_040;
 
     /// <inheritdoc/>
     public int DeviceCount => 1;

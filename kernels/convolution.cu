@@ -123,13 +123,15 @@ struct GatherCopy
         int32 down = tap.outer * vertical.tapStep;
         int32 right = tap.middle * horizontal.tapStep;
         int32 offset = (down * arguments.sourceWidth + right) * arguments.sourcePitch + tap.inner;
+        bool tapExists = tap.outer < vertical.taps;
         float* target = share + threadIdx.x / depthQuads * depthPitch + threadIdx.x % depthQuads * 4;
 #pragma unroll
         for (int i = 0; i < owned; i++)
         {
-            bool valid = tap.outer < vertical.taps && static_cast<uint32>(y[i] + down) < static_cast<uint32>(arguments.sourceHeight)
-                && static_cast<uint32>(x[i] + right) < static_cast<uint32>(arguments.sourceWidth);
-            copyAsync16(target + i * pixelsAtOnce * depthPitch, valid ? corners[i] + offset : arguments.source, valid ? 16 : 0);
+            // Without && there are no branches.
+            bool valid = tapExists & (static_cast<uint32>(y[i] + down) < static_cast<uint32>(arguments.sourceHeight))
+                & (static_cast<uint32>(x[i] + right) < static_cast<uint32>(arguments.sourceWidth));
+            copyAsync16(target + i * pixelsAtOnce * depthPitch, corners[i] + offset, valid);
         }
     }
 };
@@ -152,13 +154,14 @@ struct ForwardSource
     Counter step;
     int32 depth; // channels of a tap, a multiple of 4
     const float* filters; // this thread's first
-    int32 filterFloats;
-    int32 filtersLeft; // from the thread's first on
+    int64 filterStep;     // to its next
+    int32 filtersLeft;    // from the thread's first on
 
     __device__ void copy(float* left, float* right)
     {
         gather.copy(arguments, vertical, horizontal, tap, left);
-        int32 offset = (tap.outer * horizontal.taps + tap.middle) * arguments.weightPitch + tap.inner;
+        const float* filter = filters + ((tap.outer * horizontal.taps + tap.middle) * arguments.weightPitch + tap.inner);
+        bool tapExists = tap.outer < vertical.taps;
         int32 line = threadIdx.x / depthQuads;
         float* target = right + line * depthPitch + threadIdx.x % depthQuads * 4;
 #pragma unroll
@@ -166,9 +169,7 @@ struct ForwardSource
         {
             if (T::columns % filtersAtOnce == 0 || line < T::columns)
             {
-                bool valid = tap.outer < vertical.taps && i * filtersAtOnce < filtersLeft;
-                const float* filter = filters + static_cast<int64>(i * filtersAtOnce) * filterFloats + offset;
-                copyAsync16(target + i * filtersAtOnce * depthPitch, valid ? filter : arguments.weight, valid ? 16 : 0);
+                copyAsync16(target + i * filtersAtOnce * depthPitch, filter + i * filterStep, tapExists & (i * filtersAtOnce < filtersLeft));
             }
         }
 
@@ -194,9 +195,12 @@ struct GradientSource
     Counter tap; // of the gather
     Counter step;
     int32 depth;
-    const float* filters; // of the group, at the thread's four columns
-    bool inside;          // whether these columns exist
-    Counter rows[owned];  // taps and output channels of the filter rows that the thread copies
+    const float* filters; // of the group, at the first tap and the thread's four columns
+    int32 rowFloats;      // from one tap to the next one below, to the right, and to the next output channel
+    int32 columnFloats;
+    int32 filterFloats;
+    bool inside;         // whether the columns exist
+    Counter rows[owned]; // taps and output channels of the filter rows that the thread copies
 
     __device__ void copy(float* left, float* right)
     {
@@ -210,11 +214,9 @@ struct GradientSource
             if (depthStep % rowsAtOnce == 0 || line < depthStep)
             {
                 Counter& row = rows[i];
-                bool valid = inside && row.outer < vertical.taps && row.inner < arguments.sourceChannels;
-                int32 r = vertical.firstTap + row.outer * vertical.tapStride;
-                int32 s = horizontal.firstTap + row.middle * horizontal.tapStride;
-                int64 filterRow = (static_cast<int64>(row.inner) * arguments.kernelHeight + r) * arguments.kernelWidth + s;
-                copyAsync16(target + i * rowsAtOnce * T::columns, valid ? filters + filterRow * arguments.weightPitch : arguments.weight, valid ? 16 : 0);
+                bool valid = inside & (row.outer < vertical.taps) & (row.inner < arguments.sourceChannels);
+                int32 offset = row.outer * rowFloats + row.middle * columnFloats + row.inner * filterFloats;
+                copyAsync16(target + i * rowsAtOnce * T::columns, filters + offset, valid);
                 row.advance(step, horizontal.taps, depth);
             }
         }
@@ -286,7 +288,7 @@ __device__ inline void forward(const ConvolutionArguments& arguments)
         Counter(depthStep, horizontal.taps, depth),
         depth,
         arguments.weight + (static_cast<int64>(group) * arguments.outputChannels + filter) * filterFloats,
-        filterFloats,
+        static_cast<int64>(ForwardSource<T>::filtersAtOnce) * filterFloats,
         arguments.outputChannels - filter};
     T tile;
     tile.multiply(source, divideUp<int32>(vertical.taps * horizontal.taps * depth, depthStep), shared);
@@ -316,7 +318,8 @@ __device__ inline void dataGradient(const ConvolutionArguments& arguments)
     // A class without taps, as in a strided 1 × 1 filter, has no depth; the counters still need one to divide by.
     horizontal.taps = max(horizontal.taps, 1);
     int32 column = firstColumn + threadIdx.x % (T::columns / 4) * 4;
-    int64 groupFloats = static_cast<int64>(arguments.sourceChannels) * arguments.kernelHeight * arguments.kernelWidth * arguments.weightPitch;
+    int32 filterFloats = arguments.kernelHeight * arguments.kernelWidth * arguments.weightPitch;
+    int32 firstTap = vertical.firstTap * arguments.kernelWidth + horizontal.firstTap;
     GradientSource<T> source{
         arguments,
         vertical,
@@ -325,7 +328,10 @@ __device__ inline void dataGradient(const ConvolutionArguments& arguments)
         Counter(threadIdx.x % depthQuads * 4, horizontal.taps, depth),
         Counter(depthStep, horizontal.taps, depth),
         depth,
-        arguments.weight + group * groupFloats + column,
+        arguments.weight + static_cast<int64>(group) * arguments.sourceChannels * filterFloats + firstTap * arguments.weightPitch + column,
+        vertical.tapStride * arguments.kernelWidth * arguments.weightPitch,
+        horizontal.tapStride * arguments.weightPitch,
+        filterFloats,
         column < arguments.outputChannels,
         {}};
 #pragma unroll

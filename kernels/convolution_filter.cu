@@ -5,8 +5,8 @@
 //
 // filterGradient: a product C[o, (tap, i)] with the output's pixels as depth. Both sides have their elements contiguous in memory, so 16-byte copies fill the
 //   tiles. There are few tiles of C but many pixels, so the pixels are divided into splits, a number of the sizes only; every split writes partial sums
-//   [split][out][taps·depth] (depth: the input channels of a group, rounded up to 4). One block of 128 threads a tile of 64 × 128 (8 × 8 sums a thread) or
-//   32 × 64 (4 × 4) of one split; tiles in x, splits in y, groups in z. Groups must start on multiples of 4 channels; convolution_grouped.cu has the others.
+//   [split][out][taps·depth] (depth: the input channels of a group, rounded up to 4). One block a tile of 64 × 128 (8 × 8 sums a thread), 32 × 64 or
+//   16 × 64 (4 × 4) of one split; tiles in x, splits in y, groups in z. Groups must start on multiples of 4 channels; convolution_grouped.cu has the others.
 // combineFilterGradient: adds the splits in ascending order; one thread four floats of ∂w.
 // biasGradient: partial sums in float64 over slabs of pixels; a thread adds up to 64 rows of four channels in float32 first. combineBiasGradient adds the slabs.
 //
@@ -55,16 +55,18 @@ struct FilterGradientSource
     };
 
     const FilterGradientArguments& arguments;
-    int32 pixel; // the first of the next step
-    int32 last;  // the end of the split
-    const float* gradients; // ∂y at this thread's four channels
+    int32 pixelsLeft;       // of the split, from the next step's first on
+    const float* gradients; // ∂y at this thread's first pixel of the next step and its four channels
     bool leftInside;
     const float* values; // x at this thread's channels, image 0, the position that its tap reads for output (0, 0)
     bool rightInside;
     int32 down; // that position
     int32 across;
+    int32 imageFloats; // from one image to the next, and from one output row and column to what the next one reads
+    int32 rowFloats;
+    int32 columnFloats;
     Counter step;
-    Counter pixels[rightOwned]; // of the rows that this thread copies
+    Counter pixels[rightOwned]; // that this thread copies next
 
     __device__ void copy(float* left, float* right)
     {
@@ -73,29 +75,27 @@ struct FilterGradientSource
 #pragma unroll
         for (int i = 0; i < leftOwned; i++)
         {
-            int32 row = pixel + line + i * leftAtOnce;
-            bool valid = leftInside && row < last;
-            const float* source = gradients + static_cast<int64>(row) * arguments.outputPitch;
-            copyAsync16(target + i * leftAtOnce * T::rows, valid ? source : arguments.outputGradient, valid ? 16 : 0);
+            bool valid = leftInside & (line + i * leftAtOnce < pixelsLeft);
+            copyAsync16(target + i * leftAtOnce * T::rows, gradients + i * leftAtOnce * arguments.outputPitch, valid);
         }
 
+        gradients += depthStep * arguments.outputPitch;
         line = threadIdx.x / rightFours;
         target = right + threadIdx.x * 4;
 #pragma unroll
         for (int i = 0; i < rightOwned; i++)
         {
-            Counter& place = pixels[i];
-            int32 y = place.middle * arguments.strideHeight;
-            int32 x = place.inner * arguments.strideWidth;
-            bool valid = rightInside && pixel + line + i * rightAtOnce < last && static_cast<uint32>(down + y) < static_cast<uint32>(arguments.inputHeight)
-                && static_cast<uint32>(across + x) < static_cast<uint32>(arguments.inputWidth);
-            int64 row = static_cast<int64>(place.outer) * arguments.inputHeight + y;
-            const float* source = values + (row * arguments.inputWidth + x) * arguments.inputPitch;
-            copyAsync16(target + i * rightAtOnce * T::columns, valid ? source : arguments.input, valid ? 16 : 0);
-            place.advance(step, arguments.outputHeight, arguments.outputWidth);
+            // Without && there are no branches.
+            Counter& pixel = pixels[i];
+            bool valid = rightInside & (line + i * rightAtOnce < pixelsLeft)
+                & (static_cast<uint32>(down + pixel.middle * arguments.strideHeight) < static_cast<uint32>(arguments.inputHeight))
+                & (static_cast<uint32>(across + pixel.inner * arguments.strideWidth) < static_cast<uint32>(arguments.inputWidth));
+            const float* source = values + static_cast<int64>(pixel.outer) * imageFloats + (pixel.middle * rowFloats + pixel.inner * columnFloats);
+            copyAsync16(target + i * rightAtOnce * T::columns, source, valid);
+            pixel.advance(step, arguments.outputHeight, arguments.outputWidth);
         }
 
-        pixel += depthStep;
+        pixelsLeft -= depthStep;
     }
 };
 
@@ -121,14 +121,16 @@ __device__ inline void filterGradient(const FilterGradientArguments& arguments)
     int64 corner = (static_cast<int64>(down) * arguments.inputWidth + across) * arguments.inputPitch + group * arguments.inputChannels + tap.inner;
     Source source{
         arguments,
-        firstPixel,
-        lastPixel,
-        arguments.outputGradient + group * arguments.outputChannels + row,
+        lastPixel - firstPixel,
+        arguments.outputGradient + static_cast<int64>(firstPixel + threadIdx.x / Source::leftFours) * arguments.outputPitch + group * arguments.outputChannels + row,
         row < arguments.outputChannels,
         arguments.input + corner,
         column < columns,
         down,
         across,
+        arguments.inputHeight * arguments.inputWidth * arguments.inputPitch,
+        arguments.strideHeight * arguments.inputWidth * arguments.inputPitch,
+        arguments.strideWidth * arguments.inputPitch,
         Counter(depthStep, arguments.outputHeight, arguments.outputWidth),
         {}};
 #pragma unroll
@@ -170,6 +172,11 @@ extern "C" __global__ void __launch_bounds__(128, 3) filterGradientLarge(const _
 extern "C" __global__ void __launch_bounds__(128) filterGradientSmall(const __grid_constant__ FilterGradientArguments arguments)
 {
     filterGradient<Tile<Layout::depthOuter, Layout::depthOuter, 32, 64, 4, 4>>(arguments);
+}
+
+extern "C" __global__ void __launch_bounds__(64) filterGradientNarrow(const __grid_constant__ FilterGradientArguments arguments)
+{
+    filterGradient<Tile<Layout::depthOuter, Layout::depthOuter, 16, 64, 4, 4>>(arguments);
 }
 
 struct CombineFilterArguments

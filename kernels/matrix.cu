@@ -69,20 +69,20 @@ struct MatrixCopy
             int32 element = layout == Layout::depthInner ? first + row : first + 4 * four;
             int32 atDepth = layout == Layout::depthInner ? depth + 4 * four : depth + row;
             const float* source = layout == Layout::depthInner ? matrix + element * pitch + atDepth : matrix + atDepth * pitch + element;
-            bool inside = element < elements && atDepth < depths;
+            bool inside = (element < elements) & (atDepth < depths);
             int32 left = layout == Layout::depthInner ? depths - atDepth : elements - element;
-            int32 valid = inside ? (left < 4 ? left : 4) : 0;
+            int32 valid = inside ? min(left, 4) : 0;
             float* target = share + row * sharedPitch + 4 * four;
             if (aligned)
             {
-                copyAsync16(target, valid == 0 ? matrix : source, valid * 4);
+                copyPartAsync16(target, source, valid * 4);
             }
             else
             {
 #pragma unroll
                 for (int i = 0; i < 4; i++)
                 {
-                    copyAsync4(target + i, i < valid ? source + i : matrix, i < valid);
+                    copyAsync4(target + i, source + i, i < valid);
                 }
             }
         }

@@ -24,11 +24,17 @@ enum class Layout
     depthOuter,
 };
 
-// Copies 16 bytes to shared memory in the background. Only the first validBytes are read; the others become zero.
-__device__ inline void copyAsync16(float* shared, const float* global, int32 validBytes)
+// Copies 16 bytes to shared memory in the background. Only the first validBytes are read; the others become zero. Where nothing is read, the address may be any.
+__device__ inline void copyPartAsync16(float* shared, const float* global, int32 validBytes)
 {
     uint32 address = static_cast<uint32>(__cvta_generic_to_shared(shared));
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(global), "r"(validBytes) : "memory");
+}
+
+// Copies all of the 16 bytes, or writes zeros where they are not valid.
+__device__ inline void copyAsync16(float* shared, const float* global, bool valid)
+{
+    copyPartAsync16(shared, global, valid ? 16 : 0);
 }
 
 // Copies one float, or writes zero where it is not valid.
@@ -67,15 +73,23 @@ struct Side
         return layout == Layout::depthInner ? thread + threads * i : (i / 4) * (4 * threads) + 4 * thread + i % 4;
     }
 
-    // The thread's elements at four consecutive depths.
-    __device__ static void load(const float* tile, int32 thread, int quad, float (&values)[4][owned])
+    // Where in shared memory the thread's elements begin, and how far it is to the next four depths.
+    __device__ static int32 start(int32 thread) { return layout == Layout::depthInner ? thread * depthPitch : 4 * thread; }
+
+    static constexpr int quadFloats = layout == Layout::depthInner ? 4 : 4 * extent;
+
+    // One of the thread's elements at four consecutive depths, in a tile with the depth contiguous.
+    __device__ static float4 depths(const float* mine, int i) { return *reinterpret_cast<const float4*>(mine + threads * i * depthPitch); }
+
+    // All of the thread's elements at four consecutive depths.
+    __device__ static void load(const float* mine, float (&values)[4][owned])
     {
         if (layout == Layout::depthInner)
         {
 #pragma unroll
             for (int i = 0; i < owned; i++)
             {
-                float4 value = *reinterpret_cast<const float4*>(tile + element(thread, i) * depthPitch + quad * 4);
+                float4 value = depths(mine, i);
                 values[0][i] = value.x;
                 values[1][i] = value.y;
                 values[2][i] = value.z;
@@ -90,7 +104,7 @@ struct Side
 #pragma unroll
                 for (int i = 0; i + 3 < owned; i += 4)
                 {
-                    float4 value = *reinterpret_cast<const float4*>(tile + (quad * 4 + depth) * extent + element(thread, i));
+                    float4 value = *reinterpret_cast<const float4*>(mine + depth * extent + i * threads);
                     values[depth][i] = value.x;
                     values[depth][i + 1] = value.y;
                     values[depth][i + 2] = value.z;
@@ -177,28 +191,32 @@ struct Tile
             issued++;
             commitCopies();
             writing = writing == last ? shared : writing + stageFloats;
+            const float* ofRows = reading + Left::start(rowThread());
+            const float* ofColumns = reading + Left::floats + Right::start(columnThread());
 #pragma unroll 1
             for (int quad = 0; quad < depthQuads; quad++)
             {
-                accumulate(reading, quad);
+                accumulate(ofRows, ofColumns);
+                ofRows += Left::quadFloats;
+                ofColumns += Right::quadFloats;
             }
 
             reading = reading == last ? shared : reading + stageFloats;
         }
     }
 
-    __device__ void accumulate(const float* share, int quad)
+    // Four depths of the thread's rows and columns.
+    __device__ void accumulate(const float* rowsHere, const float* columnsHere)
     {
         float ofRows[4][threadRows];
-        Left::load(share, rowThread(), quad, ofRows);
-        share += Left::floats;
+        Left::load(rowsHere, ofRows);
         if (right == Layout::depthInner)
         {
             // Column by column, so that only four depths of one column take registers.
 #pragma unroll
             for (int j = 0; j < threadColumns; j++)
             {
-                float4 ofColumn = *reinterpret_cast<const float4*>(share + column(j) * depthPitch + quad * 4);
+                float4 ofColumn = Right::depths(columnsHere, j);
                 float depths[4] = {ofColumn.x, ofColumn.y, ofColumn.z, ofColumn.w};
 #pragma unroll
                 for (int depth = 0; depth < 4; depth++)
@@ -214,7 +232,7 @@ struct Tile
         else
         {
             float ofColumns[4][threadColumns];
-            Right::load(share, columnThread(), quad, ofColumns);
+            Right::load(columnsHere, ofColumns);
 #pragma unroll
             for (int depth = 0; depth < 4; depth++)
             {

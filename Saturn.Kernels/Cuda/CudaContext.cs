@@ -16,6 +16,7 @@ public sealed unsafe class CudaContext : IDisposable
     private readonly List<CudaModule> modules = [];
     private readonly Lazy<KernelCompiler> compiler = new(KernelCompiler.Create);
     private readonly nint handle;
+    private bool? allowsLargeArguments;
     private bool disposed;
 
     internal CudaContext(ICudaDriver driver, int ordinal)
@@ -46,6 +47,9 @@ public sealed unsafe class CudaContext : IDisposable
 
     /// <summary>Streaming multiprocessors of the device, for grids that fill it.</summary>
     public int MultiprocessorCount { get; }
+
+    /// <summary>Whether a kernel may take 32,764 bytes of arguments instead of 4,096: both driver and compiler since CUDA 12.1.</summary>
+    internal bool AllowsLargeArguments => allowsLargeArguments ??= Driver.DriverVersion >= 12010 && Version.Parse(compiler.Value.NvrtcVersion) >= new Version(12, 1);
 
     /// <summary>The device's memory, also for scratch.</summary>
     internal CudaMemory Memory { get; }

@@ -103,7 +103,7 @@ internal sealed class CudaConvolution : IConvolutionKernels
             // The pixels of a class, at most; see convolution.cu.
             int rows = (shape.InputHeight + shape.StrideHeight - 1) / shape.StrideHeight;
             int columns = (shape.InputWidth + shape.StrideWidth - 1) / shape.StrideWidth;
-            Launch(dataGradient, arguments, shape.Batch * rows * columns, shape.StrideHeight * shape.StrideWidth);
+            Launch(dataGradient, arguments, checked(shape.Batch * rows * columns), shape.StrideHeight * shape.StrideWidth);
         }
         else
         {

@@ -9,7 +9,6 @@ namespace Saturn.Kernels.Cuda;
 /// </summary>
 internal sealed class CudaFilterGradient
 {
-    private const int TileThreads = 128;
     private const int Threads = 256;
     private const int Lanes = 32;
     private const int MaximumGridY = 65535;
@@ -25,12 +24,10 @@ internal sealed class CudaFilterGradient
     private const int GroupedPixelsPerSlab = 1024;
     private const int GroupedSlabs = 128;
 
-    private static readonly CudaTile Large = new(64, 128);
-    private static readonly CudaTile Small = new(32, 64);
-
+    private readonly (CudaTile Tile, int Threads, CudaKernel<FilterGradientArguments> Kernel) large;
+    private readonly (CudaTile Tile, int Threads, CudaKernel<FilterGradientArguments> Kernel) small;
+    private readonly (CudaTile Tile, int Threads, CudaKernel<FilterGradientArguments> Kernel) narrow;
     private readonly CudaContext context;
-    private readonly CudaKernel<FilterGradientArguments> large;
-    private readonly CudaKernel<FilterGradientArguments> small;
     private readonly CudaKernel<CombineFilterArguments> combineFilter;
     private readonly CudaKernel<BiasGradientArguments> bias;
     private readonly CudaKernel<CombineBiasArguments> combineBias;
@@ -41,8 +38,9 @@ internal sealed class CudaFilterGradient
         this.context = context;
         CudaModule module = context.Module(KernelSource.BuiltIn(
             "convolution_filter.cu", typeof(FilterGradientArguments), typeof(CombineFilterArguments), typeof(BiasGradientArguments), typeof(CombineBiasArguments)));
-        large = module.Kernel<FilterGradientArguments>("filterGradientLarge");
-        small = module.Kernel<FilterGradientArguments>("filterGradientSmall");
+        large = (new CudaTile(64, 128), 128, module.Kernel<FilterGradientArguments>("filterGradientLarge"));
+        small = (new CudaTile(32, 64), 128, module.Kernel<FilterGradientArguments>("filterGradientSmall"));
+        narrow = (new CudaTile(16, 64), 64, module.Kernel<FilterGradientArguments>("filterGradientNarrow"));
         combineFilter = module.Kernel<CombineFilterArguments>("combineFilterGradient");
         bias = module.Kernel<BiasGradientArguments>("biasGradient");
         combineBias = module.Kernel<CombineBiasArguments>("combineBiasGradient");
@@ -66,9 +64,10 @@ internal sealed class CudaFilterGradient
         int columns = taps * ((shape.GroupInputChannels + 3) / 4 * 4);
         long splitFloats = (long)shape.OutputChannels * columns;
         long fitting = Math.Max(1, MostPartialBytes / (splitFloats * sizeof(float)));
-        bool useLarge = shape.GroupOutputChannels > Small.Rows && columns > Small.Columns;
-        CudaTile tile = useLarge ? Large : Small;
-        long tiles = tile.Count(shape.GroupOutputChannels, columns);
+        int outputs = shape.GroupOutputChannels;
+        (CudaTile tile, int threads, CudaKernel<FilterGradientArguments> kernel) =
+            outputs <= narrow.Tile.Rows ? narrow : outputs <= small.Tile.Rows || columns <= small.Tile.Columns ? small : large;
+        long tiles = tile.Count(outputs, columns);
         long wanted = tiled
             ? Math.Min((WantedBlocks + tiles * shape.Groups - 1) / (tiles * shape.Groups), pixels / LeastPixelsPerSplit)
             : Math.Min(GroupedSlabs, pixels / GroupedPixelsPerSlab);
@@ -82,7 +81,7 @@ internal sealed class CudaFilterGradient
             arguments.Pixels = pixels;
             arguments.PixelsPerSplit = pixelsPerSplit;
             arguments.ColumnTiles = tile.Across(columns);
-            (useLarge ? large : small).Launch(arguments, new LaunchGeometry(checked((uint)tiles), (uint)splits, (uint)shape.Groups, TileThreads));
+            kernel.Launch(arguments, new LaunchGeometry(checked((uint)tiles), (uint)splits, (uint)shape.Groups, (uint)threads));
         }
         else
         {

@@ -1,15 +1,148 @@
+using Saturn.Kernels.Cuda.Compilation;
 using Saturn.Kernels.Families;
 
 namespace Saturn.Kernels.Cuda;
 
-/// <summary>The optimizer kernels of <c>kernels/optimizer.cu</c>.</summary>
-internal sealed class CudaOptimizer(CudaContext context) : IOptimizerKernels
+/// <summary>
+/// The optimizer kernels of <c>kernels/optimizer.cu</c>: a table of tensors travels in the arguments, so that one launch updates them all; more tensors than the table holds take
+/// several launches.
+/// </summary>
+internal sealed class CudaOptimizer : IOptimizerKernels
 {
-    private readonly CudaContext context = context;
+    private const int Threads = 256;
+    private const int ChunkFloats = 4096;
+
+    private readonly CudaContext context;
+    private readonly CudaKernel<UpdateArguments> update;
+    private readonly CudaKernel<LargeUpdateArguments> updateLarge;
+    private readonly CudaKernel<SquareArguments> squareGradients;
+    private readonly CudaKernel<ClipArguments> clipScale;
+
+    // Too large to be set up on the stack at every step.
+    private UpdateArguments small;
+    private LargeUpdateArguments large;
+    private SquareArguments squares;
+
+    public CudaOptimizer(CudaContext context)
+    {
+        this.context = context;
+        CudaModule module = context.Module(KernelSource.BuiltIn(
+            "optimizer.cu", typeof(UpdateArguments), typeof(LargeUpdateArguments), typeof(SquareArguments), typeof(ClipArguments)));
+        update = module.Kernel<UpdateArguments>("update");
+        updateLarge = module.Kernel<LargeUpdateArguments>("updateLarge");
+        squareGradients = module.Kernel<SquareArguments>("squareGradients");
+        clipScale = module.Kernel<ClipArguments>("clipScale");
+    }
 
     /// <inheritdoc/>
-    public void Update(in OptimizerStep step, ReadOnlySpan<OptimizerTensor> tensors) => throw new NotImplementedException(context.ToString());
+    public void Update(in OptimizerStep step, ReadOnlySpan<OptimizerTensor> tensors)
+    {
+        (uint key0, uint key1) = Philox.DeriveKey(step.NoiseSeed, step.NoiseStep);
+        UpdateRule rule = new()
+        {
+            GradientScale = step.GradientScale.Address,
+            Adam = step.Rule == OptimizerRule.Adam ? 1 : 0,
+            Nesterov = step.Nesterov ? 1 : 0,
+            Momentum = step.Momentum,
+            Beta1 = step.Beta1,
+            Beta2 = step.Beta2,
+            Epsilon = step.Epsilon,
+            FirstCorrection = (float)(1 / (1 - Math.Pow(step.Beta1, step.Step))),
+            SecondCorrection = (float)(1 / (1 - Math.Pow(step.Beta2, step.Step))),
+            Key0 = key0,
+            Key1 = key1,
+        };
+        while (!tensors.IsEmpty)
+        {
+            int count;
+            if (tensors.Length > UpdateJobs.Count && context.AllowsLargeArguments)
+            {
+                count = Math.Min(tensors.Length, LargeUpdateJobs.Count);
+                large.Rule = rule;
+                large.JobCount = count;
+                updateLarge.Launch(large, LaunchGeometry.Linear(Fill(large.Jobs, tensors[..count], step.DecoupledWeightDecay), Threads));
+            }
+            else
+            {
+                count = Math.Min(tensors.Length, UpdateJobs.Count);
+                small.Rule = rule;
+                small.JobCount = count;
+                update.Launch(small, LaunchGeometry.Linear(Fill(small.Jobs, tensors[..count], step.DecoupledWeightDecay), Threads));
+            }
+
+            tensors = tensors[count..];
+        }
+    }
 
     /// <inheritdoc/>
-    public void ClipScale(ReadOnlySpan<OptimizerTensor> tensors, float scale, float maximumNorm, DeviceBuffer result) => throw new NotImplementedException(context.ToString());
+    public void ClipScale(ReadOnlySpan<OptimizerTensor> tensors, float scale, float maximumNorm, DeviceBuffer result)
+    {
+        int chunks = 0;
+        foreach (ref readonly OptimizerTensor tensor in tensors)
+        {
+            chunks += Chunks(tensor);
+        }
+
+        DeviceBuffer partials = context.Memory.Allocate(Math.Max(chunks, 1) * (long)sizeof(double));
+        int done = 0;
+        while (!tensors.IsEmpty)
+        {
+            int count = Math.Min(tensors.Length, SquareJobs.Count);
+            int ofLaunch = 0;
+            for (int i = 0; i < count; i++)
+            {
+                ref readonly OptimizerTensor tensor = ref tensors[i];
+                squares.Jobs[i] = new SquareJob { Gradient = tensor.Gradient.Address, FirstChunk = ofLaunch, Fours = checked((uint)(Floats(tensor) / 4)) };
+                ofLaunch += Chunks(tensor);
+            }
+
+            squares.Partials = partials.Address + done * sizeof(double);
+            squares.JobCount = count;
+            squareGradients.Launch(squares, LaunchGeometry.Linear(ofLaunch, Threads));
+            done += ofLaunch;
+            tensors = tensors[count..];
+        }
+
+        ClipArguments arguments = new() { Partials = partials.Address, Result = result.Address, Chunks = chunks, Scale = scale, MaximumNorm = maximumNorm };
+        clipScale.Launch(arguments, LaunchGeometry.Linear(1, Threads));
+        context.Memory.Free(partials);
+    }
+
+    /// <summary>Writes the table and returns the number of chunks.</summary>
+    private static int Fill(Span<UpdateJob> jobs, ReadOnlySpan<OptimizerTensor> tensors, bool decoupled)
+    {
+        int chunks = 0;
+        for (int i = 0; i < tensors.Length; i++)
+        {
+            ref readonly OptimizerTensor tensor = ref tensors[i];
+            jobs[i] = new UpdateJob
+            {
+                Weight = tensor.Weight.Address,
+                Gradient = tensor.Gradient.Address,
+                FirstMoment = tensor.FirstMoment.Address,
+                SecondMoment = tensor.SecondMoment.Address,
+                LiveFlags = tensor.LiveFlags.Address,
+                OriginalRows = tensor.OriginalRows.Address,
+                OriginalColumns = tensor.OriginalColumns.Address,
+                FirstChunk = chunks,
+                Segments = tensor.Rows * tensor.Middle,
+                Middle = tensor.Middle,
+                Columns = tensor.Columns,
+                TensorId = tensor.TensorId,
+                LearningRate = tensor.LearningRate,
+                Decay = (decoupled ? 0 : tensor.WeightDecay) + 2 * tensor.L2,
+                Kept = decoupled ? 1 - tensor.LearningRate * tensor.WeightDecay : 1,
+                L1 = tensor.L1,
+                Noise = tensor.NoiseStandardDeviation,
+                NoiseThreshold = tensor.NoiseGradientThreshold,
+            };
+            chunks += Chunks(tensor);
+        }
+
+        return chunks;
+    }
+
+    private static long Floats(in OptimizerTensor tensor) => (long)tensor.Rows * tensor.Middle * Shape.PitchOf(tensor.Columns);
+
+    private static int Chunks(in OptimizerTensor tensor) => checked((int)((Floats(tensor) + ChunkFloats - 1) / ChunkFloats));
 }

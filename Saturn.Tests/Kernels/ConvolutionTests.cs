@@ -34,6 +34,14 @@ public sealed class ConvolutionTests(string device) : KernelTest(device)
         new(1, 4, 4, 300, 70, 3, 3, 1, 1, 1, 1),
         new(2, 5, 5, 8, 8, 3, 3),
         new(2, 5, 5, 12, 8, 3, 3),
+        new(64, 16, 16, 36, 40, 1, 2, 1, 1, 0, 1),
+        new(2, 9, 7, 24, 24, 3, 3, 2, 1, 1, 1, 1, 2, 3),
+        new(3, 7, 7, 40, 40, 3, 3, 2, 2, 1, 1, 1, 1, 40),
+        new(1, 6, 6, 10, 20, 3, 3, 1, 1, 1, 1, 1, 1, 10),
+        new(1, 5, 5, 72, 70, 3, 3, 1, 1, 1, 1, 1, 1, 2),
+        new(1, 3, 3, 8, 8, 1, 1, 4, 4),
+        new(40, 9, 9, 8, 9, 3, 3, 1, 1, 1, 1),
+        new(9, 17, 17, 3, 3, 3, 3, 1, 1, 1, 1, 1, 1, 3),
     ];
 
     [TestCaseSource(nameof(Shapes))]
@@ -95,6 +103,14 @@ public sealed class ConvolutionTests(string device) : KernelTest(device)
         Device.Convolution.FilterGradient(shape, Upload(shape.Input, input), dy, dw, default, GradientMode.Overwrite);
         AssertClose(Download(shape.Input, dx), ConvolutionReference.DataGradient(shape, gradient, weight), 1e-6, "dx");
         AssertClose(Download(shape.Weight, dw), ConvolutionReference.FilterGradient(shape, input, gradient), 1e-6, "dw");
+    }
+
+    [Test]
+    public void The_same_input_gives_the_same_bits()
+    {
+        ConvolutionShape shape = new(17, 8, 8, 37, 70, 3, 3, 1, 1, 1, 1);
+        float[] once = AllResults(Device, shape);
+        Assert.That(AllResults(Device, shape), Is.EqualTo(once));
     }
 
     [Test]

@@ -44,6 +44,21 @@ public sealed class MatrixTests(string device) : KernelTest(device)
     }
 
     [Test]
+    public void Large_and_small_tiles_give_the_same_bits([ValueSource(nameof(Transpositions))] (bool Left, bool Right) transposition)
+    {
+        // One product leaves a GPU idle and is cut into small tiles, seventy are cut into large ones.
+        MatrixShape one = Packed((130, 70, 37), transposition);
+        MatrixShape many = one with { Batch = 70, OutputBatchStride = 130 * 72 };
+        Check(many, (count, seed) => RandomIntegers(count, seed), 1, 1, 0);
+        float[] expected = Multiply(Device, one);
+        float[] actual = Multiply(Device, many);
+        for (int batch = 0; batch < many.Batch; batch++)
+        {
+            Assert.That(actual.AsSpan(batch * expected.Length, expected.Length).SequenceEqual(expected), Is.True, $"product {batch} of many against one alone");
+        }
+    }
+
+    [Test]
     public void A_pitch_without_padding_is_respected([Values(1, 9, 17, 31)] int columns) =>
         Check(new MatrixShape(11, columns, 23, false, false, 23, columns, columns), (count, seed) => RandomIntegers(count, seed), 1, 0, 0);
 

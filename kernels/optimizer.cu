@@ -1,0 +1,304 @@
+// Parameter updates of many tensors in one launch, with regulariser and masked noise, and clipping by the global norm.
+//
+//   g ← scale·gradient + (decay + 2·λ₂)·w + λ₁·sign(w)          (the decay here only where it is not decoupled)
+//   SGD:  m ← momentum·m + g;  u = m, or g + momentum·m with Nesterov, or g without momentum
+//   Adam: m ← β₁·m + (1 − β₁)·g;  v ← β₂·v + (1 − β₂)·g²;  u = m̂/(√v̂ + ε)
+//   w ← (1 − η·decay)·w − η·u                                   (the decay here only where it is decoupled)
+//   w ← w + σ·normal                                            for live rows (elements of a vector), or where |scale·gradient| reaches a threshold
+//
+// The normal number of weight (o, tap, i) of tensor T is lane i₀ mod 4 of Philox counter (i₀ div 4, tap, o₀, T), where o₀ and i₀ are the dense model's channels. All
+// roundings are spelled out, because the host's update gives the same bits: nothing is left to the compiler to fuse.
+//
+// Launch: a block of 256 threads updates one chunk of 4,096 floats of one tensor (jobs.cuh), a thread four floats at a time.
+//
+// Moved: w twice, the gradient once, each moment twice: 12 bytes a parameter for plain SGD, 20 with momentum, 28 for Adam. Limited by memory, where there is noise by
+// its integer multiplications.
+#include "jobs.cuh"
+#include "philox.cuh"
+
+enum
+{
+    chunkFours = 1024,
+    smallJobs = 38,
+    largeJobs = 314,
+};
+
+struct UpdateJob
+{
+    float* weight;
+    const float* gradient;
+    float* firstMoment;  // or null: SGD without momentum
+    float* secondMoment; // Adam's
+    const uint32* liveFlags;       // or null: all are live
+    const uint32* originalRows;    // or null: unchanged
+    const uint32* originalColumns; // or null: unchanged
+    int32 firstChunk;
+    int32 segments; // rows · middle
+    int32 middle;
+    int32 columns;
+    uint32 tensorId;
+    float learningRate;
+    float decay; // what is added to the gradient times w
+    float kept;  // what is left of w by decoupled decay
+    float l1;
+    float noise;          // σ
+    float noiseThreshold; // above 0: liveness is decided weight by weight
+    int32 unused;
+};
+
+struct UpdateRule
+{
+    const float* gradientScale; // or null: 1
+    int32 adam;
+    int32 nesterov;
+    float momentum;
+    float beta1;
+    float beta2;
+    float epsilon;
+    float firstCorrection; // 1/(1 − β₁^step)
+    float secondCorrection;
+    uint32 key0;
+    uint32 key1;
+};
+
+struct UpdateArguments
+{
+    UpdateRule rule;
+    int32 jobCount;
+    int32 unused;
+    UpdateJob jobs[smallJobs];
+};
+
+struct LargeUpdateArguments
+{
+    UpdateRule rule;
+    int32 jobCount;
+    int32 unused;
+    UpdateJob jobs[largeJobs];
+};
+
+// The gradient that the rule sees.
+__device__ inline float regularise(const UpdateJob& job, float weight, float gradient)
+{
+    float g = fmaf(weight, job.decay, gradient);
+    float pull = weight == 0 ? 0 : copysignf(job.l1, weight);
+    return job.l1 == 0 ? g : __fadd_rn(g, pull);
+}
+
+__device__ inline float adam(const UpdateRule& rule, float g, float& first, float& second)
+{
+    first = fmaf(g, 1 - rule.beta1, __fmul_rn(first, rule.beta1));
+    second = fmaf(__fmul_rn(g, g), 1 - rule.beta2, __fmul_rn(second, rule.beta2));
+    float root = __fadd_rn(__fsqrt_rn(__fmul_rn(second, rule.secondCorrection)), rule.epsilon);
+    return __fdiv_rn(__fmul_rn(first, rule.firstCorrection), root);
+}
+
+__device__ inline float momentum(const UpdateRule& rule, float g, float& first)
+{
+    first = fmaf(first, rule.momentum, g);
+    return rule.nesterov ? fmaf(first, rule.momentum, g) : first;
+}
+
+__device__ inline float step(const UpdateJob& job, float weight, float update)
+{
+    return __fsub_rn(__fmul_rn(weight, job.kept), __fmul_rn(job.learningRate, update));
+}
+
+// Four neighbouring weights of one row and tap. Neighbours in the dense model share a Philox block, which is then computed once.
+struct Noise
+{
+    const UpdateRule& rule;
+    const UpdateJob& job;
+    uint32 row; // of the dense model
+    uint32 tap;
+    bool vector;
+    uint32 block;
+    uint4 words;
+
+    __device__ void add(uint32 column, float& weight, float gradient)
+    {
+        bool live = column < static_cast<uint32>(job.columns);
+        if (live && vector && job.liveFlags != nullptr)
+        {
+            live = (job.liveFlags[column / 32] >> (column % 32) & 1) != 0;
+        }
+
+        if (job.noiseThreshold > 0)
+        {
+            live = live && fabsf(gradient) >= job.noiseThreshold;
+        }
+
+        if (live)
+        {
+            uint32 index = job.originalColumns == nullptr ? column : job.originalColumns[column];
+            if (index / 4 != block)
+            {
+                block = index / 4;
+                words = philoxBlock(block, tap, row, job.tensorId, rule.key0, rule.key1);
+            }
+
+            weight = __fadd_rn(weight, __fmul_rn(philoxNormal(words, index % 4), job.noise));
+        }
+    }
+};
+
+__device__ inline void addNoise(const UpdateRule& rule, const UpdateJob& job, uint32 four, float4& weight, float4 gradient)
+{
+    uint32 foursPerSegment = divideUp(job.columns, 8) * 2;
+    uint32 segment = four / foursPerSegment;
+    uint32 column = (four - segment * foursPerSegment) * 4;
+    uint32 row = segment / static_cast<uint32>(job.middle);
+    uint32 tap = segment - row * job.middle;
+    bool vector = job.segments == 1;
+    if (!vector && job.liveFlags != nullptr && (job.liveFlags[row / 32] >> (row % 32) & 1) == 0)
+    {
+        return;
+    }
+
+    Noise noise{rule, job, job.originalRows == nullptr ? row : job.originalRows[row], tap, vector, 0xFFFFFFFF, {}};
+    noise.add(column, weight.x, gradient.x);
+    noise.add(column + 1, weight.y, gradient.y);
+    noise.add(column + 2, weight.z, gradient.z);
+    noise.add(column + 3, weight.w, gradient.w);
+}
+
+template <class Arguments>
+__device__ inline void updateChunk(const Arguments& arguments)
+{
+    int32 chunk = blockIdx.x;
+    const UpdateJob& job = arguments.jobs[findJob(arguments, chunk)];
+    uint32 fours = static_cast<uint32>(job.segments) * (divideUp(job.columns, 8) * 2);
+    uint32 start = static_cast<uint32>(chunk - job.firstChunk) * chunkFours;
+    uint32 last = min(start + chunkFours, fours);
+    float scale = arguments.rule.gradientScale == nullptr ? 1.0f : *arguments.rule.gradientScale;
+    float4* weights = reinterpret_cast<float4*>(job.weight);
+    const float4* gradients = reinterpret_cast<const float4*>(job.gradient);
+    float4* firsts = reinterpret_cast<float4*>(job.firstMoment);
+    float4* seconds = reinterpret_cast<float4*>(job.secondMoment);
+#pragma unroll 1
+    for (uint32 four = start + threadIdx.x; four < last; four += blockDim.x)
+    {
+        float4 weight = weights[four];
+        float4 gradient = gradients[four];
+        gradient = {__fmul_rn(gradient.x, scale), __fmul_rn(gradient.y, scale), __fmul_rn(gradient.z, scale), __fmul_rn(gradient.w, scale)};
+        float4 update = {
+            regularise(job, weight.x, gradient.x), regularise(job, weight.y, gradient.y), regularise(job, weight.z, gradient.z), regularise(job, weight.w, gradient.w)};
+        if (arguments.rule.adam)
+        {
+            float4 first = firsts[four];
+            float4 second = seconds[four];
+            update.x = adam(arguments.rule, update.x, first.x, second.x);
+            update.y = adam(arguments.rule, update.y, first.y, second.y);
+            update.z = adam(arguments.rule, update.z, first.z, second.z);
+            update.w = adam(arguments.rule, update.w, first.w, second.w);
+            firsts[four] = first;
+            seconds[four] = second;
+        }
+        else if (firsts != nullptr)
+        {
+            float4 first = firsts[four];
+            update.x = momentum(arguments.rule, update.x, first.x);
+            update.y = momentum(arguments.rule, update.y, first.y);
+            update.z = momentum(arguments.rule, update.z, first.z);
+            update.w = momentum(arguments.rule, update.w, first.w);
+            firsts[four] = first;
+        }
+
+        weight = {step(job, weight.x, update.x), step(job, weight.y, update.y), step(job, weight.z, update.z), step(job, weight.w, update.w)};
+        if (job.noise != 0)
+        {
+            addNoise(arguments.rule, job, four, weight, gradient);
+        }
+
+        weights[four] = weight;
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(256) update(const __grid_constant__ UpdateArguments arguments)
+{
+    updateChunk(arguments);
+}
+
+#ifdef LARGE_ARGUMENTS
+extern "C" __global__ void __launch_bounds__(256) updateLarge(const __grid_constant__ LargeUpdateArguments arguments)
+{
+    updateChunk(arguments);
+}
+#endif
+
+// Clipping: Σ g² by chunks in float64, then the chunks in order.
+enum
+{
+    squareJobs = 254,
+};
+
+struct SquareJob
+{
+    const float* gradient;
+    int32 firstChunk;
+    uint32 fours;
+};
+
+struct SquareArguments
+{
+    double* partials; // one a chunk of this launch
+    int32 jobCount;
+    int32 unused;
+    SquareJob jobs[squareJobs];
+};
+
+extern "C" __global__ void __launch_bounds__(256) squareGradients(const __grid_constant__ SquareArguments arguments)
+{
+    __shared__ double scratch[lanes];
+    int32 chunk = blockIdx.x;
+    const SquareJob& job = arguments.jobs[findJob(arguments, chunk)];
+    uint32 start = static_cast<uint32>(chunk - job.firstChunk) * chunkFours;
+    uint32 last = min(start + chunkFours, job.fours);
+    double sum = 0;
+#pragma unroll 1
+    for (uint32 four = start + threadIdx.x; four < last; four += blockDim.x)
+    {
+        float4 gradient = reinterpret_cast<const float4*>(job.gradient)[four];
+        sum = fma(static_cast<double>(gradient.x), static_cast<double>(gradient.x), sum);
+        sum = fma(static_cast<double>(gradient.y), static_cast<double>(gradient.y), sum);
+        sum = fma(static_cast<double>(gradient.z), static_cast<double>(gradient.z), sum);
+        sum = fma(static_cast<double>(gradient.w), static_cast<double>(gradient.w), sum);
+    }
+
+    sum = reduceBlock(sum, Sum(), 0.0, scratch);
+    if (threadIdx.x == 0)
+    {
+        arguments.partials[chunk] = sum;
+    }
+}
+
+struct ClipArguments
+{
+    const double* partials;
+    float* result; // the scale of the gradients, and their norm
+    int32 chunks;
+    float scale;
+    float maximumNorm;
+    int32 unused;
+};
+
+extern "C" __global__ void __launch_bounds__(256) clipScale(const __grid_constant__ ClipArguments arguments)
+{
+    __shared__ double scratch[lanes];
+    double sum = 0;
+    for (int32 chunk = threadIdx.x; chunk < arguments.chunks; chunk += blockDim.x)
+    {
+        sum += arguments.partials[chunk];
+    }
+
+    sum = reduceBlock(sum, Sum(), 0.0, scratch);
+    if (threadIdx.x == 0)
+    {
+        double scale = arguments.scale;
+        double norm = sqrt(sum) * fabs(scale);
+        double ratio = arguments.maximumNorm / (norm + 1e-6);
+        // Written so that a norm that is not a number makes the scale none either.
+        arguments.result[0] = static_cast<float>(ratio >= 1 ? scale : scale * ratio);
+        arguments.result[1] = static_cast<float>(norm);
+    }
+}
