@@ -273,5 +273,11 @@ internal sealed class NvrtcSearch(Func<string, string?> environment, string root
 
     private static string[] Folders(string parent, string pattern) => Directory.Exists(parent) ? [.. Directory.GetDirectories(parent, pattern).Order(StringComparer.Ordinal)] : [];
 
-    internal static string OneLine(string text) => string.Join(' ', text.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries));
+    /// <summary>The loader's reason in one line, without the runtime's general advice before it.</summary>
+    internal static string OneLine(string text)
+    {
+        const string Advice = "LD_DEBUG environment variable:";
+        int advice = text.IndexOf(Advice, StringComparison.Ordinal);
+        return string.Join(' ', (advice < 0 ? text : text[(advice + Advice.Length)..]).Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries));
+    }
 }

@@ -1,6 +1,0 @@
-namespace Saturn.Emulator;
-
-internal static class EmulatedDevice
-{
-    public const int InvalidValue = 1;
-}
