@@ -1,3 +1,4 @@
+using System.Runtime.Intrinsics;
 using Saturn.Emulator;
 using Saturn.Kernels;
 using Saturn.Kernels.Cpu;
@@ -22,10 +23,18 @@ public static class TestDevices
         ? listed.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries)
         : WithoutCuda is null ? [.. Always, "cuda:0"] : Always;
 
+    /// <summary>The same, and the host with the tiles of the other vector width than its processor's own: for kernels whose tiles come in two widths.</summary>
+    public static readonly string[] TileNames = Names.Contains("cpu") ? [.. Names, Vector512.IsHardwareAccelerated ? "cpu 256-bit" : "cpu 512-bit"] : Names;
+
+    /// <summary>The CUDA drivers, real and emulated, that the tests of the driver contract run on.</summary>
+    public static readonly string[] DriverNames = ["emulated", .. Names.Where(name => name.StartsWith("cuda", StringComparison.Ordinal))];
+
     public static Device Open(string name) => name switch
     {
         // Three workers on any machine, so that scheduling differs from the serial order even where there are fewer processors.
         "cpu" => new CpuDevice(workers: 3),
+        "cpu 256-bit" => new CpuDevice(3, wide: false),
+        "cpu 512-bit" => new CpuDevice(3, wide: true),
         "emulated" => new CudaDevice(name, new EmulatedDriver(new EmulatorOptions(Checked: true, Workers: 3))),
         _ => Devices.Open(name),
     };
