@@ -141,7 +141,7 @@ internal static class Program
             {
                 Stopped = true;
                 Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"The {limit} seconds are over: the tests that follow are left out."));
-                runner.StopRun(false);
+                runner.StopRun();
             }
         }
 
