@@ -50,7 +50,7 @@ public abstract unsafe class EmulatedDriverTest
         public float Factor;
     }
 
-    private protected static readonly byte[] ScaleImage = Encoding.UTF8.GetBytes(ScalePtx + '\0');
+    internal static readonly byte[] ScaleImage = Encoding.UTF8.GetBytes(ScalePtx + '\0');
 
     private protected EmulatedDriver Driver { get; private set; } = null!;
 
