@@ -1,21 +1,86 @@
+using System.Globalization;
+using Saturn.Emulator;
 using Saturn.Kernels;
 using Saturn.Kernels.Cpu;
+using Saturn.Kernels.Cuda;
 
 namespace Saturn.Training;
 
 /// <summary>Turns device names into devices; the only place that knows every kind. A device is never chosen silently.</summary>
 public static class Devices
 {
+    private const string CudaPrefix = "cuda:";
+
     /// <summary>The names that <see cref="Open"/> understands.</summary>
-    public static IReadOnlyList<string> Names { get; } = ["cpu"];
+    public static IReadOnlyList<string> Names { get; } = ["cpu", "cuda", "cuda:N", "emulated", "emulated:fast"];
 
     /// <summary>Opens a device by name.</summary>
-    /// <param name="name">Such as <c>cpu</c>.</param>
-    /// <param name="threads">Worker threads of the host processor; null for one a processor.</param>
-    /// <exception cref="ArgumentException">The name is unknown; the message lists those that are known.</exception>
+    /// <param name="name">
+    /// <c>cpu</c>; <c>cuda:N</c>, GPU number N of the CUDA driver (<c>cuda</c> is <c>cuda:0</c>); <c>emulated</c>, a GPU in software that runs the CUDA kernels and checks
+    /// every access; or <c>emulated:fast</c>, the same without checks.
+    /// </param>
+    /// <param name="threads">Worker threads of the host processor or the emulator; null for one a processor.</param>
+    /// <exception cref="ArgumentException">The name is unknown, or there is no such GPU; the message lists what there is.</exception>
+    /// <exception cref="CudaException">There is no CUDA driver or no GPU; the message says what was searched and what to do.</exception>
     public static Device Open(string name, int? threads = null) => name switch
     {
         "cpu" => new CpuDevice(threads),
+        "cuda" => OpenCuda("cuda:0", LibCudaDriver.Open(), 0),
+        "emulated" => OpenCuda(name, new EmulatedDriver(new EmulatorOptions(Checked: true, Workers: threads)), 0),
+        "emulated:fast" => OpenCuda(name, new EmulatedDriver(new EmulatorOptions(Checked: false, Workers: threads)), 0),
+        _ when name.StartsWith(CudaPrefix, StringComparison.Ordinal)
+            && int.TryParse(name.AsSpan(CudaPrefix.Length), NumberStyles.None, CultureInfo.InvariantCulture, out int ordinal) => OpenCuda(name, LibCudaDriver.Open(), ordinal),
         _ => throw new ArgumentException($"Unknown device '{name}'; this build knows: {string.Join(", ", Names)}."),
     };
+
+    /// <summary>
+    /// One line for each device of this machine, <c>cuda:1: …</c>, and where there is no CUDA driver or GPU, why not and what was searched.
+    /// </summary>
+    public static IEnumerable<string> Describe()
+    {
+        foreach (string name in (string[])["cpu", "emulated"])
+        {
+            using Device device = Open(name);
+            yield return $"device {name}: {device.Description}";
+        }
+
+        foreach (string line in DescribeCuda())
+        {
+            yield return line;
+        }
+    }
+
+    private static List<string> DescribeCuda()
+    {
+        List<string> lines = [];
+        try
+        {
+            using LibCudaDriver driver = LibCudaDriver.Open();
+            lines.Add(driver.Description);
+            for (int i = 0; i < driver.DeviceCount; i++)
+            {
+                lines.Add(
+                    $"device cuda:{i}: {driver.DeviceName(i)}, {driver.DeviceAttribute(i, CudaDeviceAttribute.MultiprocessorCount)} multiprocessors, {driver.TargetArchitecture(i)}");
+            }
+        }
+        catch (CudaException exception)
+        {
+            lines.Add("no CUDA device: " + exception.Message);
+        }
+
+        return lines;
+    }
+
+    private static CudaDevice OpenCuda(string name, ICudaDriver driver, int ordinal)
+    {
+        try
+        {
+            return new CudaDevice(name, driver, ordinal);
+        }
+        catch
+        {
+            driver.Dispose();
+            throw;
+        }
+    }
 }

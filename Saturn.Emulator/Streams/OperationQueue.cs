@@ -8,13 +8,16 @@ internal sealed unsafe class OperationQueue
     private readonly Queue<DeviceOperation> waiting = new();
     private readonly Stack<DeviceOperation> spare = new();
 
+    // Apart from the others, because they come with arrays for arguments.
+    private readonly Stack<DeviceOperation> spareLaunches = new();
+
     /// <summary>Operations that have not run.</summary>
     public int Count => waiting.Count;
 
     /// <summary>A record to fill in.</summary>
     public DeviceOperation Rent(OperationKind kind)
     {
-        DeviceOperation operation = spare.TryPop(out DeviceOperation? old) ? old : new DeviceOperation();
+        DeviceOperation operation = Pool(kind).TryPop(out DeviceOperation? old) ? old : new DeviceOperation();
         operation.Kind = kind;
         return operation;
     }
@@ -38,7 +41,7 @@ internal sealed unsafe class OperationQueue
         operation.Event = null;
         operation.Allocation = null;
         operation.Recording = null;
-        spare.Push(operation);
+        Pool(operation.Kind).Push(operation);
     }
 
     /// <summary>Drops what has not run.</summary>
@@ -49,4 +52,6 @@ internal sealed unsafe class OperationQueue
             Return(operation);
         }
     }
+
+    private Stack<DeviceOperation> Pool(OperationKind kind) => kind == OperationKind.Launch ? spareLaunches : spare;
 }

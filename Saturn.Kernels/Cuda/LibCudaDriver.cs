@@ -26,7 +26,7 @@ public sealed unsafe class LibCudaDriver : ICudaDriver
     private readonly string[] architectures;
     private readonly Dictionary<nint, string> functionNames = [];
 
-    private LibCudaDriver(DriverFunctions functions)
+    internal LibCudaDriver(DriverFunctions functions)
     {
         cuda = functions;
         int number = 0;

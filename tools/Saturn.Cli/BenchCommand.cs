@@ -13,6 +13,7 @@ internal static class BenchCommand
         Command command = new("bench", "Measure kernels or whole training steps, in turn with PyTorch where it is installed (tools/install-peers.sh).");
         command.Subcommands.Add(CreateKernels());
         command.Subcommands.Add(CreateSteps());
+        command.Subcommands.Add(CreateLaunches());
         command.Subcommands.Add(CreatePeak());
         return command;
     }
@@ -57,6 +58,21 @@ internal static class BenchCommand
             Print(
                 StepBench.Run(cases, one => new ResNetStepWorkload(opened, one), peer, one => FreshProcess.Measure(["bench", "peak", one.Name, "--device", opened.Name]), options),
                 result.GetValue(markdown));
+            return 0;
+        });
+        return command;
+    }
+
+    private static Command CreateLaunches()
+    {
+        Command command = new("launches", "What a kernel launch costs: through Saturn alone, in the driver, and from a graph.");
+        Option<string> device = TrainCommand.Add(command, "--device", $"Where to run: {string.Join(", ", Devices.Names)}.", "cpu");
+        Option<int> rounds = TrainCommand.Add(command, "--rounds", "Rounds of measurement.", 7);
+        Option<bool> markdown = TrainCommand.Add(command, "--markdown", "Print Markdown tables.", false);
+        command.SetAction(result =>
+        {
+            using Device opened = Devices.Open(result.GetValue(device)!);
+            Print(LaunchBench.Run(opened, $"saturn bench launches --device {opened.Name}", new Repetition(result.GetValue(rounds), 0, 3)), result.GetValue(markdown));
             return 0;
         });
         return command;

@@ -30,10 +30,9 @@ internal static class InfoCommand
             }
 
             Console.WriteLine($"Saturn {typeof(InfoCommand).Assembly.GetName().Version?.ToString(3)}, {RuntimeInformation.FrameworkDescription}, {RuntimeInformation.OSDescription}");
-            foreach (string deviceName in Devices.Names)
+            foreach (string line in Devices.Describe())
             {
-                using Device device = Devices.Open(deviceName);
-                Console.WriteLine($"device {device.Name}: {device.Description}");
+                Console.WriteLine(line);
             }
 
             PrintNvrtc();

@@ -11,62 +11,66 @@ internal sealed unsafe class DriverFunctions
     /// <summary>Binds a loaded library.</summary>
     /// <exception cref="EntryPointNotFoundException">It lacks a function, so it is older than CUDA 11.4 or something else.</exception>
     public DriverFunctions(nint library, string path)
+        : this(name => NativeLibrary.GetExport(library, name), name => NativeLibrary.TryGetExport(library, name, out nint address) ? address : 0, path)
+    {
+    }
+
+    /// <summary>Binds functions by name: those that must be there, and those that may be missing, for which 0 stands.</summary>
+    public DriverFunctions(Func<string, nint> export, Func<string, nint> optionalExport, string path)
     {
         Path = path;
-        Initialize = (delegate* unmanaged<uint, int>)NativeLibrary.GetExport(library, "cuInit");
-        DriverGetVersion = (delegate* unmanaged<int*, int>)NativeLibrary.GetExport(library, "cuDriverGetVersion");
-        GetErrorName = (delegate* unmanaged<int, byte**, int>)NativeLibrary.GetExport(library, "cuGetErrorName");
-        GetErrorString = (delegate* unmanaged<int, byte**, int>)NativeLibrary.GetExport(library, "cuGetErrorString");
+        Initialize = (delegate* unmanaged<uint, int>)export("cuInit");
+        DriverGetVersion = (delegate* unmanaged<int*, int>)export("cuDriverGetVersion");
+        GetErrorName = (delegate* unmanaged<int, byte**, int>)export("cuGetErrorName");
+        GetErrorString = (delegate* unmanaged<int, byte**, int>)export("cuGetErrorString");
 
-        DeviceGetCount = (delegate* unmanaged<int*, int>)NativeLibrary.GetExport(library, "cuDeviceGetCount");
-        DeviceGet = (delegate* unmanaged<int*, int, int>)NativeLibrary.GetExport(library, "cuDeviceGet");
-        DeviceGetName = (delegate* unmanaged<byte*, int, int, int>)NativeLibrary.GetExport(library, "cuDeviceGetName");
-        DeviceGetAttribute = (delegate* unmanaged<int*, int, int, int>)NativeLibrary.GetExport(library, "cuDeviceGetAttribute");
-        PrimaryContextRetain = (delegate* unmanaged<nint*, int, int>)NativeLibrary.GetExport(library, "cuDevicePrimaryCtxRetain");
-        PrimaryContextRelease = (delegate* unmanaged<int, int>)NativeLibrary.GetExport(library, "cuDevicePrimaryCtxRelease_v2");
-        ContextSetCurrent = (delegate* unmanaged<nint, int>)NativeLibrary.GetExport(library, "cuCtxSetCurrent");
+        DeviceGetCount = (delegate* unmanaged<int*, int>)export("cuDeviceGetCount");
+        DeviceGet = (delegate* unmanaged<int*, int, int>)export("cuDeviceGet");
+        DeviceGetName = (delegate* unmanaged<byte*, int, int, int>)export("cuDeviceGetName");
+        DeviceGetAttribute = (delegate* unmanaged<int*, int, int, int>)export("cuDeviceGetAttribute");
+        PrimaryContextRetain = (delegate* unmanaged<nint*, int, int>)export("cuDevicePrimaryCtxRetain");
+        PrimaryContextRelease = (delegate* unmanaged<int, int>)export("cuDevicePrimaryCtxRelease_v2");
+        ContextSetCurrent = (delegate* unmanaged<nint, int>)export("cuCtxSetCurrent");
 
-        ModuleLoadDataEx = (delegate* unmanaged<nint*, void*, uint, int*, void**, int>)NativeLibrary.GetExport(library, "cuModuleLoadDataEx");
-        ModuleUnload = (delegate* unmanaged<nint, int>)NativeLibrary.GetExport(library, "cuModuleUnload");
-        ModuleGetFunction = (delegate* unmanaged<nint*, nint, byte*, int>)NativeLibrary.GetExport(library, "cuModuleGetFunction");
-        FunctionGetAttribute = (delegate* unmanaged<int*, int, nint, int>)NativeLibrary.GetExport(library, "cuFuncGetAttribute");
-        FunctionSetAttribute = (delegate* unmanaged<nint, int, int, int>)NativeLibrary.GetExport(library, "cuFuncSetAttribute");
-        LaunchKernel = (delegate* unmanaged<nint, uint, uint, uint, uint, uint, uint, uint, nint, void**, void**, int>)NativeLibrary.GetExport(library, "cuLaunchKernel");
+        ModuleLoadDataEx = (delegate* unmanaged<nint*, void*, uint, int*, void**, int>)export("cuModuleLoadDataEx");
+        ModuleUnload = (delegate* unmanaged<nint, int>)export("cuModuleUnload");
+        ModuleGetFunction = (delegate* unmanaged<nint*, nint, byte*, int>)export("cuModuleGetFunction");
+        FunctionGetAttribute = (delegate* unmanaged<int*, int, nint, int>)export("cuFuncGetAttribute");
+        FunctionSetAttribute = (delegate* unmanaged<nint, int, int, int>)export("cuFuncSetAttribute");
+        LaunchKernel = (delegate* unmanaged<nint, uint, uint, uint, uint, uint, uint, uint, nint, void**, void**, int>)export("cuLaunchKernel");
 
         // Since CUDA 11.8; only kernels with launch attributes need it.
-        LaunchKernelEx = NativeLibrary.TryGetExport(library, "cuLaunchKernelEx", out nint launchKernelEx)
-            ? (delegate* unmanaged<LaunchConfiguration*, nint, void**, void**, int>)launchKernelEx
-            : null;
+        LaunchKernelEx = (delegate* unmanaged<LaunchConfiguration*, nint, void**, void**, int>)optionalExport("cuLaunchKernelEx");
 
-        MemoryGetInformation = (delegate* unmanaged<nuint*, nuint*, int>)NativeLibrary.GetExport(library, "cuMemGetInfo_v2");
-        MemoryAllocate = (delegate* unmanaged<nint*, nuint, int>)NativeLibrary.GetExport(library, "cuMemAlloc_v2");
-        MemoryFree = (delegate* unmanaged<nint, int>)NativeLibrary.GetExport(library, "cuMemFree_v2");
-        MemoryAllocateAsync = (delegate* unmanaged<nint*, nuint, nint, int>)NativeLibrary.GetExport(library, "cuMemAllocAsync");
-        MemoryFreeAsync = (delegate* unmanaged<nint, nint, int>)NativeLibrary.GetExport(library, "cuMemFreeAsync");
-        HostAllocate = (delegate* unmanaged<nint*, nuint, uint, int>)NativeLibrary.GetExport(library, "cuMemHostAlloc");
-        HostFree = (delegate* unmanaged<nint, int>)NativeLibrary.GetExport(library, "cuMemFreeHost");
-        CopyToDeviceAsync = (delegate* unmanaged<nint, void*, nuint, nint, int>)NativeLibrary.GetExport(library, "cuMemcpyHtoDAsync_v2");
-        CopyToHostAsync = (delegate* unmanaged<void*, nint, nuint, nint, int>)NativeLibrary.GetExport(library, "cuMemcpyDtoHAsync_v2");
-        CopyAsync = (delegate* unmanaged<nint, nint, nuint, nint, int>)NativeLibrary.GetExport(library, "cuMemcpyDtoDAsync_v2");
-        FillBytesAsync = (delegate* unmanaged<nint, byte, nuint, nint, int>)NativeLibrary.GetExport(library, "cuMemsetD8Async");
-        FillWordsAsync = (delegate* unmanaged<nint, uint, nuint, nint, int>)NativeLibrary.GetExport(library, "cuMemsetD32Async");
+        MemoryGetInformation = (delegate* unmanaged<nuint*, nuint*, int>)export("cuMemGetInfo_v2");
+        MemoryAllocate = (delegate* unmanaged<nint*, nuint, int>)export("cuMemAlloc_v2");
+        MemoryFree = (delegate* unmanaged<nint, int>)export("cuMemFree_v2");
+        MemoryAllocateAsync = (delegate* unmanaged<nint*, nuint, nint, int>)export("cuMemAllocAsync");
+        MemoryFreeAsync = (delegate* unmanaged<nint, nint, int>)export("cuMemFreeAsync");
+        HostAllocate = (delegate* unmanaged<nint*, nuint, uint, int>)export("cuMemHostAlloc");
+        HostFree = (delegate* unmanaged<nint, int>)export("cuMemFreeHost");
+        CopyToDeviceAsync = (delegate* unmanaged<nint, void*, nuint, nint, int>)export("cuMemcpyHtoDAsync_v2");
+        CopyToHostAsync = (delegate* unmanaged<void*, nint, nuint, nint, int>)export("cuMemcpyDtoHAsync_v2");
+        CopyAsync = (delegate* unmanaged<nint, nint, nuint, nint, int>)export("cuMemcpyDtoDAsync_v2");
+        FillBytesAsync = (delegate* unmanaged<nint, byte, nuint, nint, int>)export("cuMemsetD8Async");
+        FillWordsAsync = (delegate* unmanaged<nint, uint, nuint, nint, int>)export("cuMemsetD32Async");
 
-        StreamCreate = (delegate* unmanaged<nint*, uint, int>)NativeLibrary.GetExport(library, "cuStreamCreate");
-        StreamDestroy = (delegate* unmanaged<nint, int>)NativeLibrary.GetExport(library, "cuStreamDestroy_v2");
-        StreamSynchronize = (delegate* unmanaged<nint, int>)NativeLibrary.GetExport(library, "cuStreamSynchronize");
-        StreamWaitEvent = (delegate* unmanaged<nint, nint, uint, int>)NativeLibrary.GetExport(library, "cuStreamWaitEvent");
-        StreamBeginCapture = (delegate* unmanaged<nint, int, int>)NativeLibrary.GetExport(library, "cuStreamBeginCapture_v2");
-        StreamEndCapture = (delegate* unmanaged<nint, nint*, int>)NativeLibrary.GetExport(library, "cuStreamEndCapture");
-        EventCreate = (delegate* unmanaged<nint*, uint, int>)NativeLibrary.GetExport(library, "cuEventCreate");
-        EventDestroy = (delegate* unmanaged<nint, int>)NativeLibrary.GetExport(library, "cuEventDestroy_v2");
-        EventRecord = (delegate* unmanaged<nint, nint, int>)NativeLibrary.GetExport(library, "cuEventRecord");
-        EventQuery = (delegate* unmanaged<nint, int>)NativeLibrary.GetExport(library, "cuEventQuery");
-        EventSynchronize = (delegate* unmanaged<nint, int>)NativeLibrary.GetExport(library, "cuEventSynchronize");
-        EventElapsedTime = (delegate* unmanaged<float*, nint, nint, int>)NativeLibrary.GetExport(library, "cuEventElapsedTime");
-        GraphInstantiate = (delegate* unmanaged<nint*, nint, ulong, int>)NativeLibrary.GetExport(library, "cuGraphInstantiateWithFlags");
-        GraphLaunch = (delegate* unmanaged<nint, nint, int>)NativeLibrary.GetExport(library, "cuGraphLaunch");
-        GraphDestroy = (delegate* unmanaged<nint, int>)NativeLibrary.GetExport(library, "cuGraphDestroy");
-        GraphExecutableDestroy = (delegate* unmanaged<nint, int>)NativeLibrary.GetExport(library, "cuGraphExecDestroy");
+        StreamCreate = (delegate* unmanaged<nint*, uint, int>)export("cuStreamCreate");
+        StreamDestroy = (delegate* unmanaged<nint, int>)export("cuStreamDestroy_v2");
+        StreamSynchronize = (delegate* unmanaged<nint, int>)export("cuStreamSynchronize");
+        StreamWaitEvent = (delegate* unmanaged<nint, nint, uint, int>)export("cuStreamWaitEvent");
+        StreamBeginCapture = (delegate* unmanaged<nint, int, int>)export("cuStreamBeginCapture_v2");
+        StreamEndCapture = (delegate* unmanaged<nint, nint*, int>)export("cuStreamEndCapture");
+        EventCreate = (delegate* unmanaged<nint*, uint, int>)export("cuEventCreate");
+        EventDestroy = (delegate* unmanaged<nint, int>)export("cuEventDestroy_v2");
+        EventRecord = (delegate* unmanaged<nint, nint, int>)export("cuEventRecord");
+        EventQuery = (delegate* unmanaged<nint, int>)export("cuEventQuery");
+        EventSynchronize = (delegate* unmanaged<nint, int>)export("cuEventSynchronize");
+        EventElapsedTime = (delegate* unmanaged<float*, nint, nint, int>)export("cuEventElapsedTime");
+        GraphInstantiate = (delegate* unmanaged<nint*, nint, ulong, int>)export("cuGraphInstantiateWithFlags");
+        GraphLaunch = (delegate* unmanaged<nint, nint, int>)export("cuGraphLaunch");
+        GraphDestroy = (delegate* unmanaged<nint, int>)export("cuGraphDestroy");
+        GraphExecutableDestroy = (delegate* unmanaged<nint, int>)export("cuGraphExecDestroy");
     }
 
     /// <summary>The library's file.</summary>

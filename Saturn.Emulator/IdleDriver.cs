@@ -1,0 +1,155 @@
+using Saturn.Kernels.Cuda;
+
+namespace Saturn.Emulator;
+
+/// <summary>A driver that does nothing, so that what a call costs before it reaches a driver can be measured.</summary>
+internal sealed unsafe class IdleDriver : ICudaDriver
+{
+    private const nint Handle = 256;
+
+    /// <summary>Launches so far.</summary>
+    public long Launches { get; private set; }
+
+    public string Description => "idle driver";
+
+    public bool IsEmulated => true;
+
+    public bool ChecksMemory => false;
+
+    public bool IsLost => false;
+
+    public int DriverVersion => 12_000;
+
+    public int DeviceCount => 1;
+
+    public string DeviceName(int ordinal) => "idle device";
+
+    public int DeviceAttribute(int ordinal, CudaDeviceAttribute attribute) => EmulatedDevice.Attribute(attribute);
+
+    public string TargetArchitecture(int ordinal) => EmulatedDevice.Architecture;
+
+    public nint RetainPrimaryContext(int ordinal) => Handle;
+
+    public void ReleasePrimaryContext(int ordinal)
+    {
+    }
+
+    public void SetCurrentContext(nint context)
+    {
+    }
+
+    public (long Free, long Total) MemoryInformation() => (0, 0);
+
+    public nint LoadModule(ReadOnlySpan<byte> image, string name) => Handle;
+
+    public void UnloadModule(nint module)
+    {
+    }
+
+    public nint GetFunction(nint module, string name) => Handle;
+
+    public int FunctionAttribute(nint function, CudaFunctionAttribute attribute) => 0;
+
+    public void SetFunctionAttribute(nint function, CudaFunctionAttribute attribute, int value)
+    {
+    }
+
+    public void Launch(nint function, in LaunchGeometry geometry, void* arguments, nuint argumentBytes, nint stream) => Launches++;
+
+    public void LaunchWithAttributes(
+        nint function, in LaunchGeometry geometry, ReadOnlySpan<CudaLaunchAttribute> attributes, void* arguments, nuint argumentBytes, nint stream) => Launches++;
+
+    public nint Allocate(long byteLength) => Handle;
+
+    public void Free(nint address)
+    {
+    }
+
+    public nint AllocateAsync(long byteLength, nint stream) => Handle;
+
+    public void FreeAsync(nint address, nint stream)
+    {
+    }
+
+    public nint AllocatePinned(long byteLength) => throw new NotSupportedException("An idle driver has no memory.");
+
+    public void FreePinned(nint address)
+    {
+    }
+
+    public void CopyToDeviceAsync(nint destination, void* source, long byteLength, nint stream)
+    {
+    }
+
+    public void CopyToHostAsync(void* destination, nint source, long byteLength, nint stream)
+    {
+    }
+
+    public void CopyAsync(nint destination, nint source, long byteLength, nint stream)
+    {
+    }
+
+    public void FillAsync(nint destination, byte value, long byteLength, nint stream)
+    {
+    }
+
+    public void FillWordsAsync(nint destination, uint value, long wordCount, nint stream)
+    {
+    }
+
+    public nint CreateStream() => Handle;
+
+    public void DestroyStream(nint stream)
+    {
+    }
+
+    public void SynchronizeStream(nint stream)
+    {
+    }
+
+    public void WaitEvent(nint stream, nint @event)
+    {
+    }
+
+    public nint CreateEvent(bool timing) => Handle;
+
+    public void DestroyEvent(nint @event)
+    {
+    }
+
+    public void RecordEvent(nint @event, nint stream)
+    {
+    }
+
+    public bool QueryEvent(nint @event) => true;
+
+    public void SynchronizeEvent(nint @event)
+    {
+    }
+
+    public float ElapsedMilliseconds(nint start, nint end) => 0;
+
+    public void BeginCapture(nint stream)
+    {
+    }
+
+    public nint EndCapture(nint stream) => Handle;
+
+    public nint InstantiateGraph(nint graph) => Handle;
+
+    public void LaunchGraph(nint executable, nint stream)
+    {
+    }
+
+    public void DestroyGraph(nint graph)
+    {
+    }
+
+    public void DestroyExecutableGraph(nint executable)
+    {
+    }
+
+    public void Dispose()
+    {
+    }
+}
