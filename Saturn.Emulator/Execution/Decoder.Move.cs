@@ -200,9 +200,14 @@ internal sealed unsafe partial class Decoder
         NumberType target = Number(to);
         bool wideOutput = RegisterIsWide(Operands[0], to);
         bool wideInput = RegisterIsWide(Operands[1], from);
-        if (wideOutput != IsWideType(to) || wideInput != IsWideType(from))
+        if (wideOutput != IsWideType(to) || (wideInput != IsWideType(from) && (!wideInput || from[0] is 'f' or 'b')))
         {
             throw Unsupported();
+        }
+
+        if (wideInput && !IsWideType(from))
+        {
+            flags |= Conversion.FromWide;
         }
 
         result.Destination = Output(Operands[0], wideOutput);
@@ -215,6 +220,8 @@ internal sealed unsafe partial class Decoder
         {
             ("u32", "u64" or "s64", 0) => &Conversion.WidenUnsigned,
             ("s32", "u64" or "s64", 0) => &Conversion.WidenSigned,
+            ("u32", "u64" or "s64", Conversion.FromWide) => &Conversion.ExtendLowUnsigned,
+            ("s32", "u64" or "s64", Conversion.FromWide) => &Conversion.ExtendLowSigned,
             ("u64" or "s64", "u32" or "s32", 0) => &Conversion.Narrow,
             ("u32" or "s32", "u32" or "s32", 0) => &Arithmetic.Unary<uint, Copy<uint>>,
             ("u64" or "s64", "u64" or "s64", 0) => &Arithmetic.Unary<ulong, Copy<ulong>>,

@@ -61,6 +61,9 @@ internal static unsafe class Conversion
     /// <summary>Whether a float32 or float16 result is first rounded to an integer (cvt.rni and the like between floating-point types).</summary>
     public const byte ToIntegral = 4;
 
+    /// <summary>Whether the source is the low part of a 64-bit register.</summary>
+    public const byte FromWide = 16;
+
     public static void WidenUnsigned(Warp warp, Instruction* instruction, uint mask)
     {
         for (int part = 0; part < 4; part++)
@@ -76,6 +79,24 @@ internal static unsafe class Conversion
         {
             Vector256<int> a = Vector256.Load((int*)(warp.Registers + instruction->A) + part * 8);
             Lanes.Store(warp.Registers + instruction->Destination, part, Vector512.WidenLower(a.ToVector512Unsafe()), mask);
+        }
+    }
+
+    public static void ExtendLowUnsigned(Warp warp, Instruction* instruction, uint mask)
+    {
+        for (int part = 0; part < 4; part++)
+        {
+            Vector512<ulong> a = Lanes.Load<ulong>(warp.Registers + instruction->A, part);
+            Lanes.Store(warp.Registers + instruction->Destination, part, a & Vector512.Create((ulong)uint.MaxValue), mask);
+        }
+    }
+
+    public static void ExtendLowSigned(Warp warp, Instruction* instruction, uint mask)
+    {
+        for (int part = 0; part < 4; part++)
+        {
+            Vector512<long> a = Lanes.Load<long>(warp.Registers + instruction->A, part);
+            Lanes.Store(warp.Registers + instruction->Destination, part, (a << 32) >> 32, mask);
         }
     }
 
@@ -124,6 +145,7 @@ internal static unsafe class Conversion
         NumberType to = (NumberType)instruction->Count;
         RoundingMode rounding = (RoundingMode)instruction->Mode;
         int flags = (int)instruction->Immediate;
+        int step = (flags & FromWide) != 0 ? 2 : 1;
         for (uint left = mask; left != 0; left &= left - 1)
         {
             int lane = BitOperations.TrailingZeroCount(left);
@@ -133,7 +155,7 @@ internal static unsafe class Conversion
             }
             else
             {
-                FromInteger(ReadInteger(r + instruction->A, lane, from), r + instruction->Destination, lane, to, rounding, flags);
+                FromInteger(ReadInteger(r + instruction->A, lane * step, from), r + instruction->Destination, lane, to, rounding, flags);
             }
         }
     }
