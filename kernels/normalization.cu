@@ -9,6 +9,7 @@
 // Launch: rows.cuh; the merging kernels have blocks of 32 channels × 8 groups of slabs. Moved, in units of the array's bytes: moments 1, apply 2 (3 with a residual), backward sums 2 (3), backward
 // 3 (4, or more with the residual's gradient): limited by memory.
 #include "activity.cuh"
+#include "slabs.cuh"
 
 struct MomentsArguments
 {
@@ -108,52 +109,6 @@ struct ResidualGradientArguments
     float slope;
     int32 accumulate;
 };
-
-// Blocks of 256 threads hold the sums of a slab: [channel of four][thread].
-struct SlabSums
-{
-    double first[4][256];
-    double second[4][256];
-};
-
-// Adds the sums of all threads with the same channels, in order of their rows; threads with y = 0 return true and hold the result.
-__device__ inline bool addThreads(SlabSums& sums, double first[4], double second[4])
-{
-    int32 thread = threadIdx.y * blockDim.x + threadIdx.x;
-#pragma unroll
-    for (int i = 0; i < 4; i++)
-    {
-        sums.first[i][thread] = first[i];
-        sums.second[i][thread] = second[i];
-    }
-
-    __syncthreads();
-    if (threadIdx.y != 0)
-    {
-        return false;
-    }
-
-#pragma unroll
-    for (int i = 0; i < 4; i++)
-    {
-        for (int32 y = 1; y < blockDim.y; y++)
-        {
-            first[i] += sums.first[i][y * blockDim.x + threadIdx.x];
-            second[i] += sums.second[i][y * blockDim.x + threadIdx.x];
-        }
-    }
-
-    return true;
-}
-
-__device__ inline void storeFour(double* target, const double values[4])
-{
-#pragma unroll
-    for (int i = 0; i < 4; i++)
-    {
-        target[i] = values[i];
-    }
-}
 
 extern "C" __global__ void __launch_bounds__(256) moments(const __grid_constant__ MomentsArguments arguments)
 {

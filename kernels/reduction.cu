@@ -6,6 +6,7 @@
 // Launch: blocks of up to 256 threads, x over channels (fours of them where they are kept), y over summed rows, both powers of two; grid (output rows, channels, splits). reduceChannels keeps the
 //   channels, reduceRows sums them too. combine: one thread an output element. argumentMaximum: one warp a row.
 // Moved: 4 bytes an input element: limited by memory.
+#include "largest.cuh"
 #include "rows.cuh"
 
 enum class ReductionOperation : int32
@@ -221,40 +222,16 @@ extern "C" __global__ void __launch_bounds__(256) combine(const __grid_constant_
     DISPATCH(combineSplits)
 }
 
-// The first of the largest elements of each row: one warp a row. What is not a number never wins, unless it comes first.
+// One warp a row.
 extern "C" __global__ void __launch_bounds__(256) argumentMaximum(const __grid_constant__ ArgumentMaximumArguments arguments)
 {
-    int32 lane = threadIdx.x % lanes;
     int32 warps = gridDim.x * (blockDim.x / lanes);
     for (int32 row = blockIdx.x * (blockDim.x / lanes) + threadIdx.x / lanes; row < arguments.rows; row += warps)
     {
-        const float* x = arguments.input + static_cast<int64>(row) * arguments.pitch;
-        float largest = __int_as_float(0xFF800000);
-        int32 index = 0x7FFFFFFF;
-        for (int32 channel = lane; channel < arguments.channels; channel += lanes)
+        int32 index = firstOfLargest(arguments.input + static_cast<int64>(row) * arguments.pitch, arguments.channels);
+        if (threadIdx.x % lanes == 0)
         {
-            if (x[channel] > largest || (index == 0x7FFFFFFF && x[channel] == largest))
-            {
-                largest = x[channel];
-                index = channel;
-            }
-        }
-
-        for (int distance = lanes / 2; distance > 0; distance /= 2)
-        {
-            float other = __shfl_xor_sync(0xFFFFFFFFu, largest, distance);
-            int32 otherIndex = __shfl_xor_sync(0xFFFFFFFFu, index, distance);
-            if (other > largest || (other == largest && otherIndex < index))
-            {
-                largest = other;
-                index = otherIndex;
-            }
-        }
-
-        if (lane == 0)
-        {
-            // The host compares with the first element, which stays where it is not a number.
-            arguments.indices[row] = index == 0x7FFFFFFF || x[0] != x[0] ? 0 : index;
+            arguments.indices[row] = index;
         }
     }
 }

@@ -22,6 +22,17 @@ __device__ inline int32 rowStep()
     return static_cast<int32>(gridDim.y * blockDim.y);
 }
 
+// Where a warp takes a row instead: its first row, and how many rows all warps of the grid take at once.
+__device__ inline int32 warpRow()
+{
+    return blockIdx.x * (blockDim.x / lanes) + threadIdx.x / lanes;
+}
+
+__device__ inline int32 warpRows()
+{
+    return gridDim.x * (blockDim.x / lanes);
+}
+
 __device__ inline float4 loadFour(const float* address)
 {
     return *reinterpret_cast<const float4*>(address);

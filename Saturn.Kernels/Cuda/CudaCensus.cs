@@ -1,15 +1,92 @@
+using System.Runtime.InteropServices;
+using Saturn.Kernels.Cuda.Compilation;
 using Saturn.Kernels.Families;
 
 namespace Saturn.Kernels.Cuda;
 
 /// <summary>The census kernels of <c>kernels/census.cu</c>.</summary>
-internal sealed class CudaCensus(CudaContext context) : ICensusKernels
+internal sealed class CudaCensus : ICensusKernels
 {
-    private readonly CudaContext context = context;
+    private const int RowsPerThread = 16;
+
+    private readonly CudaContext context;
+    private readonly CudaKernel<FlagArguments> flag;
+    private readonly CudaKernel<StatisticsArguments> statistics;
+    private readonly CudaKernel<StatisticsArguments> mergeStatistics;
+
+    public CudaCensus(CudaContext context)
+    {
+        this.context = context;
+        CudaModule module = context.Module(KernelSource.BuiltIn("census.cu", typeof(FlagArguments), typeof(StatisticsArguments)));
+        flag = module.Kernel<FlagArguments>("flag");
+        statistics = module.Kernel<StatisticsArguments>("statistics");
+        mergeStatistics = module.Kernel<StatisticsArguments>("mergeStatistics");
+    }
 
     /// <inheritdoc/>
-    public void Flag(int rows, int channels, DeviceBuffer input, in ActivityReport activity) => throw new NotImplementedException(context.ToString());
+    public void Flag(int rows, int channels, DeviceBuffer input, in ActivityReport activity)
+    {
+        int pitch = Shape.PitchOf(channels);
+        FlagArguments arguments = new()
+        {
+            Input = input.Address,
+            Activity = Activity.Begin(context, activity, channels),
+            Rows = rows,
+            Channels = channels,
+            Pitch = pitch,
+        };
+        flag.Launch(arguments, new RowGrid(rows, pitch, RowsPerThread).Geometry);
+    }
 
     /// <inheritdoc/>
-    public void Accumulate(int rows, int channels, DeviceBuffer input, DeviceBuffer maximum, DeviceBuffer minimum, DeviceBuffer sum) => throw new NotImplementedException(context.ToString());
+    public void Accumulate(int rows, int channels, DeviceBuffer input, DeviceBuffer maximum, DeviceBuffer minimum, DeviceBuffer sum)
+    {
+        int pitch = Shape.PitchOf(channels);
+        RowGrid grid = new(rows, pitch, RowsPerThread);
+        int slabs = (rows + grid.RowsOfSlab - 1) / grid.RowsOfSlab;
+        DeviceBuffer partials = context.Memory.Allocate(slabs * 3L * pitch * sizeof(double));
+        StatisticsArguments arguments = new()
+        {
+            Input = input.Address,
+            Partials = partials.Address,
+            Maximum = maximum.Address,
+            Minimum = minimum.Address,
+            Sum = sum.Address,
+            Rows = rows,
+            RowsOfSlab = grid.RowsOfSlab,
+            Slabs = slabs,
+            Channels = channels,
+            Pitch = pitch,
+        };
+        statistics.Launch(arguments, grid.Geometry with { GridY = (uint)slabs });
+        mergeStatistics.Launch(arguments, new LaunchGeometry((uint)((pitch + 31) / 32), 1, 1, 32, 8));
+        context.Memory.Free(partials);
+    }
+}
+
+[KernelArguments("census.cu")]
+[StructLayout(LayoutKind.Sequential)]
+internal struct FlagArguments
+{
+    public nint Input;
+    public Activity Activity;
+    public int Rows;
+    public int Channels;
+    public int Pitch;
+}
+
+[KernelArguments("census.cu")]
+[StructLayout(LayoutKind.Sequential)]
+internal struct StatisticsArguments
+{
+    public nint Input;
+    public nint Partials;
+    public nint Maximum;
+    public nint Minimum;
+    public nint Sum;
+    public int Rows;
+    public int RowsOfSlab;
+    public int Slabs;
+    public int Channels;
+    public int Pitch;
 }
