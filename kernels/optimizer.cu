@@ -87,8 +87,8 @@ __device__ inline float regularise(const UpdateJob& job, float weight, float gra
 
 __device__ inline float adam(const UpdateRule& rule, float g, float& first, float& second)
 {
-    first = fmaf(g, 1 - rule.beta1, __fmul_rn(first, rule.beta1));
-    second = fmaf(__fmul_rn(g, g), 1 - rule.beta2, __fmul_rn(second, rule.beta2));
+    first = fmaf(g, __fsub_rn(1, rule.beta1), __fmul_rn(first, rule.beta1));
+    second = fmaf(__fmul_rn(g, g), __fsub_rn(1, rule.beta2), __fmul_rn(second, rule.beta2));
     float root = __fadd_rn(__fsqrt_rn(__fmul_rn(second, rule.secondCorrection)), rule.epsilon);
     return __fdiv_rn(__fmul_rn(first, rule.firstCorrection), root);
 }
