@@ -232,7 +232,7 @@ internal sealed class NvrtcSearch(Func<string, string?> environment, string root
         }
         catch (Exception exception) when (exception is DllNotFoundException or BadImageFormatException or EntryPointNotFoundException or InvalidOperationException)
         {
-            attempts.Add(new NativeLibraryAttempt(place, path, OneLine(exception.Message)));
+            attempts.Add(NativeLibraryAttempt.Failed(place, path, exception));
             return null;
         }
     }
@@ -272,12 +272,4 @@ internal sealed class NvrtcSearch(Func<string, string?> environment, string root
     }
 
     private static string[] Folders(string parent, string pattern) => Directory.Exists(parent) ? [.. Directory.GetDirectories(parent, pattern).Order(StringComparer.Ordinal)] : [];
-
-    /// <summary>The loader's reason in one line, without the runtime's general advice before it.</summary>
-    internal static string OneLine(string text)
-    {
-        const string Advice = "LD_DEBUG environment variable:";
-        int advice = text.IndexOf(Advice, StringComparison.Ordinal);
-        return string.Join(' ', (advice < 0 ? text : text[(advice + Advice.Length)..]).Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries));
-    }
 }
