@@ -8,7 +8,7 @@ internal sealed class CudaReduction(CudaContext context) : IReductionKernels
     private readonly CudaContext context = context;
 
     /// <inheritdoc/>
-    public void Reduce(ReductionOperation operation, in Shape inputShape, DeviceBuffer input, in Shape outputShape, DeviceBuffer output, GradientMode mode = GradientMode.Overwrite) => throw new NotImplementedException(context.ToString());
+    public void Reduce( ReductionOperation operation, in Shape inputShape, DeviceBuffer input, in Shape outputShape, DeviceBuffer output, GradientMode mode = GradientMode.Overwrite) => throw new NotImplementedException(context.ToString());
 
     /// <inheritdoc/>
     public void ArgumentMaximum(in Shape inputShape, DeviceBuffer input, DeviceBuffer indices) => throw new NotImplementedException(context.ToString());
