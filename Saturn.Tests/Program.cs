@@ -9,37 +9,40 @@ using NUnit.Framework.Internal;
 namespace Saturn.Tests;
 
 /// <summary>
-/// The tests as a program, for machines without an SDK (tools/bundle.sh): <c>Saturn.Tests [--match REGEX] [--skip REGEX] [--list] [--results FILE.json] [--seconds LIMIT]</c>. The expressions
-/// are matched against full test names, such as <c>Saturn.Tests.Kernels.MatrixTests("cuda:0").Product</c>.
+/// The tests as a program, for machines without an SDK (tools/bundle.sh): <c>Saturn.Tests [--match REGEX] [--skip REGEX] [--list] [--log FILE.jsonl] [--results FILE.json] [--seconds LIMIT]</c>.
+/// The expressions are matched against full test names, such as <c>Saturn.Tests.Kernels.MatrixTests("cuda:0").Product</c>. With a log, a further run goes on where the last one ended.
+/// Exit codes: 0, all passed; 1, some failed or the time was over; 2, wrong usage; 3, a test lost the CUDA context and the rest needs a new process.
 /// </summary>
 internal static class Program
 {
+    private const int ContextLost = 3;
+
     private static int Main(string[] arguments)
     {
-        string? match = null;
-        string? skip = null;
-        string? file = null;
-        double limit = double.PositiveInfinity;
-        bool list = false;
+        Dictionary<string, string> options = [];
         for (int i = 0; i < arguments.Length; i++)
         {
-            switch (arguments[i])
+            if (arguments[i] == "--list")
             {
-                case "--list": list = true; break;
-                case "--match" when i + 1 < arguments.Length: match = arguments[++i]; break;
-                case "--skip" when i + 1 < arguments.Length: skip = arguments[++i]; break;
-                case "--results" when i + 1 < arguments.Length: file = arguments[++i]; break;
-                case "--seconds" when i + 1 < arguments.Length && double.TryParse(arguments[i + 1], NumberStyles.Float, CultureInfo.InvariantCulture, out limit): i++; break;
-                default:
-                    Console.Error.WriteLine($"Unknown or incomplete option '{arguments[i]}'; known: --match REGEX, --skip REGEX, --list, --results FILE, --seconds LIMIT.");
-                    return 2;
+                options[arguments[i]] = "";
+            }
+            else if (arguments[i] is "--match" or "--skip" or "--log" or "--results" or "--seconds" && i + 1 < arguments.Length)
+            {
+                options[arguments[i]] = arguments[++i];
+            }
+            else
+            {
+                Console.Error.WriteLine($"Unknown or incomplete option '{arguments[i]}'; known: --match REGEX, --skip REGEX, --list, --log FILE, --results FILE, --seconds LIMIT.");
+                return 2;
             }
         }
 
+        double limit = options.TryGetValue("--seconds", out string? seconds) ? double.Parse(seconds, CultureInfo.InvariantCulture) : double.PositiveInfinity;
+        using TestLog log = new(options.GetValueOrDefault("--log"));
         NUnitTestAssemblyRunner runner = new(new DefaultTestAssemblyBuilder());
         runner.Load(typeof(Program).Assembly, new Dictionary<string, object> { ["NumberOfTestWorkers"] = 1 });
-        ITestFilter filter = TestFilter.FromXml(Filter(match, skip));
-        if (list)
+        RemainingFilter filter = new(TestFilter.FromXml(Filter(options.GetValueOrDefault("--match"), options.GetValueOrDefault("--skip"))), log);
+        if (options.ContainsKey("--list"))
         {
             foreach (ITest test in Cases(runner.ExploreTests(filter)))
             {
@@ -49,28 +52,27 @@ internal static class Program
             return 0;
         }
 
-        Report report = new(runner, limit);
-        Stopwatch watch = Stopwatch.StartNew();
+        Report report = new(runner, log, limit);
         runner.Run(report, filter);
-        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{report.Passed} passed, {report.Failures.Count} failed, {report.Skipped} skipped"));
-        if (file is not null)
+        (int passed, int failed, int skipped) = (log.With("passed").Count(), log.With("failed").Count(), log.With("skipped").Count());
+        Console.WriteLine($"{passed} passed, {failed} failed, {skipped} skipped");
+        if (options.TryGetValue("--results", out string? file))
         {
             JsonObject results = new()
             {
-                ["seconds"] = Math.Round(watch.Elapsed.TotalSeconds, 1),
                 ["devices"] = new JsonArray([.. TestDevices.Names.Select(name => (JsonNode)name)]),
-                ["passed"] = report.Passed,
-                ["failed"] = report.Failures.Count,
-                ["skipped"] = report.Skipped,
-                ["stopped"] = report.Stopped,
-                ["failures"] = report.Failures,
-                ["skips"] = report.Skips,
-                ["slowest"] = new JsonArray([.. report.Slowest.Select(test => (JsonNode)new JsonObject { ["test"] = test.Name, ["seconds"] = Math.Round(test.Seconds, 2) })]),
+                ["passed"] = passed,
+                ["failed"] = failed,
+                ["skipped"] = skipped,
+                ["timeOver"] = report.TimeOver,
+                ["failures"] = Copies(log.With("failed")),
+                ["skips"] = Copies(log.With("skipped")),
+                ["slowest"] = Copies(log.Results.OrderByDescending(result => (double?)result["seconds"] ?? 0).Take(10)),
             };
             File.WriteAllText(file, results.ToJsonString(new() { WriteIndented = true }));
         }
 
-        return report.Failures.Count > 0 || report.Passed == 0 || report.Stopped ? 1 : 0;
+        return report.ContextLost ? ContextLost : failed > 0 || passed == 0 || report.TimeOver ? 1 : 0;
     }
 
     private static string Filter(string? match, string? skip)
@@ -91,62 +93,60 @@ internal static class Program
 
     private static IEnumerable<ITest> Cases(ITest test) => test.HasChildren ? test.Tests.SelectMany(Cases) : test.IsSuite ? [] : [test];
 
-    /// <summary>Counts results, prints failures as they come, and stops the run when its time is over.</summary>
-    private sealed class Report(NUnitTestAssemblyRunner runner, double limit) : ITestListener
+    private static JsonArray Copies(IEnumerable<JsonObject> results) => new([.. results.Select(result => result.DeepClone())]);
+
+    /// <summary>The cases that another filter lets through and the log does not hold.</summary>
+    private sealed class RemainingFilter(TestFilter inner, TestLog log) : TestFilter
+    {
+        public override bool Match(ITest test) => Pass(test, false);
+
+        public override bool Pass(ITest test, bool negated) =>
+            test.IsSuite ? test.Tests.Any(child => Pass(child, negated)) : !log.Contains(test.FullName) && inner.Pass(test);
+
+        public override TNode AddToXml(TNode parentNode, bool recursive) => inner.AddToXml(parentNode, recursive);
+    }
+
+    /// <summary>Logs results, prints failures as they come, and stops the run when its time is over or no further test can succeed.</summary>
+    private sealed class Report(NUnitTestAssemblyRunner runner, TestLog log, double limit) : ITestListener
     {
         private readonly Stopwatch watch = Stopwatch.StartNew();
-        private readonly List<(string Name, double Seconds)> times = [];
 
-        public int Passed { get; private set; }
+        public bool TimeOver { get; private set; }
 
-        public int Skipped { get; private set; }
-
-        public bool Stopped { get; private set; }
-
-        public JsonArray Failures { get; } = [];
-
-        public JsonArray Skips { get; } = [];
-
-        public IEnumerable<(string Name, double Seconds)> Slowest => times.OrderByDescending(test => test.Seconds).Take(10);
-
-        public void TestFinished(ITestResult result)
-        {
-            if (result.Test.IsSuite)
-            {
-                // A fixture that could not be set up has no results of its own tests.
-                if (result.ResultState.Status == TestStatus.Failed && result.ResultState.Site == FailureSite.SetUp)
-                {
-                    Fail(result);
-                }
-
-                return;
-            }
-
-            times.Add((result.FullName, result.Duration));
-            switch (result.ResultState.Status)
-            {
-                case TestStatus.Passed or TestStatus.Warning:
-                    Passed++;
-                    break;
-                case TestStatus.Failed:
-                    Fail(result);
-                    break;
-                default:
-                    Skipped++;
-                    Skips.Add(new JsonObject { ["test"] = result.FullName, ["reason"] = result.Message });
-                    break;
-            }
-
-            if (!Stopped && watch.Elapsed.TotalSeconds > limit)
-            {
-                Stopped = true;
-                Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"The {limit} seconds are over: the tests that follow are left out."));
-                runner.StopRun();
-            }
-        }
+        public bool ContextLost { get; private set; }
 
         public void TestStarted(ITest test)
         {
+            if (!test.IsSuite)
+            {
+                log.Write(new JsonObject { ["test"] = test.FullName, ["outcome"] = "begun" });
+            }
+        }
+
+        public void TestFinished(ITestResult result)
+        {
+            string outcome = result.ResultState.Status switch { TestStatus.Passed or TestStatus.Warning => "passed", TestStatus.Failed => "failed", _ => "skipped" };
+
+            // A fixture that could not be set up has no results of its own tests.
+            if (result.Test.IsSuite && !(outcome == "failed" && result.ResultState.Site == FailureSite.SetUp))
+            {
+                return;
+            }
+
+            JsonObject line = new() { ["test"] = result.FullName, ["outcome"] = outcome, ["seconds"] = Math.Round(result.Duration, 3) };
+            if (outcome != "passed")
+            {
+                line["message"] = result.Message;
+            }
+
+            if (outcome == "failed")
+            {
+                line["trace"] = result.StackTrace;
+                Console.WriteLine($"FAILED {result.FullName}\n{result.Message}\n{result.StackTrace}");
+            }
+
+            log.Write(line);
+            StopWhereNeeded(outcome == "failed" && TestDevices.IsContextLost());
         }
 
         public void TestOutput(TestOutput output)
@@ -157,10 +157,20 @@ internal static class Program
         {
         }
 
-        private void Fail(ITestResult result)
+        private void StopWhereNeeded(bool lost)
         {
-            Failures.Add(new JsonObject { ["test"] = result.FullName, ["message"] = result.Message, ["trace"] = result.StackTrace });
-            Console.WriteLine($"FAILED {result.FullName}\n{result.Message}\n{result.StackTrace}");
+            if (ContextLost || TimeOver)
+            {
+                return;
+            }
+
+            ContextLost = lost;
+            TimeOver = watch.Elapsed.TotalSeconds > limit;
+            if (ContextLost || TimeOver)
+            {
+                Console.WriteLine(lost ? "The CUDA context is lost: what follows needs a new process." : string.Create(CultureInfo.InvariantCulture, $"The {limit} seconds are over."));
+                runner.StopRun();
+            }
         }
     }
 }

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Runtime.Intrinsics;
 using Saturn.Emulator;
 using Saturn.Kernels;
@@ -23,6 +24,8 @@ public static class TestDevices
         ? listed.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries)
         : WithoutCuda is null ? [.. Always, "cuda:0"] : Always;
 
+    private static readonly Dictionary<string, (nint Context, LibCudaDriver Driver)> Kept = [];
+
     /// <summary>The same, and the host with the tiles of the other vector width than its processor's own: for kernels whose tiles come in two widths.</summary>
     public static readonly string[] TileNames = Names.Contains("cpu") ? [.. Names, Vector512.IsHardwareAccelerated ? "cpu 256-bit" : "cpu 512-bit"] : Names;
 
@@ -36,8 +39,43 @@ public static class TestDevices
         "cpu 256-bit" => new CpuDevice(3, wide: false),
         "cpu 512-bit" => new CpuDevice(3, wide: true),
         "emulated" => new CudaDevice(name, new EmulatedDriver(new EmulatorOptions(Checked: true, Workers: 3))),
+        _ when name.StartsWith("cuda:", StringComparison.Ordinal) => OpenCuda(name),
         _ => Devices.Open(name),
     };
+
+    /// <summary>Whether a test has lost the context of a CUDA device, so that every further test on it would fail.</summary>
+    public static bool IsContextLost()
+    {
+        foreach ((nint context, LibCudaDriver driver) in Kept.Values)
+        {
+            try
+            {
+                driver.SetCurrentContext(context);
+                _ = driver.MemoryInformation();
+                nint stream = driver.CreateStream();
+                driver.SynchronizeStream(stream);
+                driver.DestroyStream(stream);
+            }
+            catch (CudaException exception) when (exception.IsSticky)
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+
+    // Making a context takes a good part of a second: while one is retained, the devices of the tests share it.
+    private static Device OpenCuda(string name)
+    {
+        if (!Kept.ContainsKey(name))
+        {
+            LibCudaDriver driver = LibCudaDriver.Open();
+            Kept.Add(name, (driver.RetainPrimaryContext(int.Parse(name["cuda:".Length..], CultureInfo.InvariantCulture)), driver));
+        }
+
+        return Devices.Open(name);
+    }
 
     private static string? FindCuda()
     {

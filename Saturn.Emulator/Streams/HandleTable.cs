@@ -3,13 +3,20 @@ using Saturn.Kernels.Cuda;
 
 namespace Saturn.Emulator.Streams;
 
+/// <summary>Numbers for handles. They count over all kinds, so that a handle of the wrong kind is noticed, too.</summary>
+internal static class Handles
+{
+    private static long last = 0x1000;
+
+    /// <summary>A number that was never used.</summary>
+    public static nint Next() => (nint)Interlocked.Add(ref last, 16);
+}
+
 /// <summary>Objects of one kind by the handles that the driver hands out. No handle is ever used twice, so a stale one is noticed.</summary>
 /// <param name="kind">The kind's name in messages, such as "stream".</param>
 internal sealed class HandleTable<T>(string kind)
     where T : class
 {
-    private static long last = 0x1000;
-
     private readonly Dictionary<nint, T> objects = [];
 
     /// <summary>Number of live objects.</summary>
@@ -25,7 +32,7 @@ internal sealed class HandleTable<T>(string kind)
     /// <summary>Hands out a handle.</summary>
     public nint Add(T value)
     {
-        nint handle = (nint)Interlocked.Add(ref last, 16);
+        nint handle = Handles.Next();
         objects.Add(handle, value);
         return handle;
     }

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using System.Text.Json.Nodes;
 
 namespace Saturn.Bench;
 
@@ -118,6 +119,20 @@ public sealed class BenchTable
         AppendNotes(text);
         return text.ToString();
     }
+
+    /// <summary>The table in one line of JSON, for programs.</summary>
+    public string ToJson() => new JsonObject
+    {
+        ["title"] = Title,
+        ["machine"] = MachineDescription,
+        ["date"] = Date.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture),
+        ["command"] = Command,
+        ["columns"] = Array(columns),
+        ["rows"] = new JsonArray([.. rows.Select(row => (JsonNode)Array(row))]),
+        ["notes"] = Array(notes),
+    }.ToJsonString();
+
+    private static JsonArray Array(IEnumerable<string> texts) => new([.. texts.Select(text => (JsonNode)text)]);
 
     private string[] Heading(string bullet, string quote) =>
     [

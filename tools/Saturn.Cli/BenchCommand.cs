@@ -21,7 +21,7 @@ internal static class BenchCommand
     private static Command CreateKernels()
     {
         Command command = new("kernels", "Convolutions in all three passes, and the kernels that memory bounds, with their share of the machine's limits.");
-        var (device, threads, rounds, noPeer, markdown) = CommonOptions(command, 7);
+        var (device, threads, rounds, noPeer, output) = CommonOptions(command, 7);
         Option<int> batch = TrainCommand.Add(command, "--batch", "Images.", 32);
         Option<string?> filter = TrainCommand.Add<string?>(command, "--filter", "Only layers whose name contains this.", null);
         command.SetAction(result =>
@@ -31,8 +31,8 @@ internal static class BenchCommand
             KernelBenchOptions options = new(
                 $"saturn bench kernels --batch {result.GetValue(batch)}", result.GetValue(threads) ?? Environment.ProcessorCount, new Repetition(result.GetValue(rounds), 1, 5), peer,
                 result.GetValue(filter));
-            Print(ConvolutionBench.Run(opened, ConvolutionBench.Layers(result.GetValue(batch)), options), result.GetValue(markdown));
-            Print(MemoryBoundBench.Run(opened, result.GetValue(batch), options), result.GetValue(markdown));
+            Print(ConvolutionBench.Run(opened, ConvolutionBench.Layers(result.GetValue(batch)), options), result, output);
+            Print(MemoryBoundBench.Run(opened, result.GetValue(batch), options), result, output);
             return 0;
         });
         return command;
@@ -41,7 +41,7 @@ internal static class BenchCommand
     private static Command CreateSteps()
     {
         Command command = new("steps", "Whole training steps of ResNet-18 on 32×32 images, dense and at fewer channels: time, images a second, peak memory.");
-        var (device, threads, rounds, noPeer, markdown) = CommonOptions(command, 7);
+        var (device, threads, rounds, noPeer, output) = CommonOptions(command, 7);
         Option<string?> filter = TrainCommand.Add<string?>(command, "--filter", "Only networks whose name contains this.", null);
         command.SetAction(result =>
         {
@@ -57,7 +57,7 @@ internal static class BenchCommand
                 "saturn bench steps", $"{opened.Name} ({opened.Description})", result.GetValue(threads) ?? Environment.ProcessorCount, new Repetition(result.GetValue(rounds), 1, 3));
             Print(
                 StepBench.Run(cases, one => new ResNetStepWorkload(opened, one), peer, one => FreshProcess.Measure(["bench", "peak", one.Name, "--device", opened.Name]), options),
-                result.GetValue(markdown));
+                result, output);
             return 0;
         });
         return command;
@@ -68,11 +68,11 @@ internal static class BenchCommand
         Command command = new("launches", "What a kernel launch costs: through Saturn alone, in the driver, and from a graph.");
         Option<string> device = TrainCommand.Add(command, "--device", $"Where to run: {string.Join(", ", Devices.Names)}.", "cpu");
         Option<int> rounds = TrainCommand.Add(command, "--rounds", "Rounds of measurement.", 7);
-        Option<bool> markdown = TrainCommand.Add(command, "--markdown", "Print Markdown tables.", false);
+        OutputOptions output = OutputOptions.AddTo(command);
         command.SetAction(result =>
         {
             using Device opened = Devices.Open(result.GetValue(device)!);
-            Print(LaunchBench.Run(opened, $"saturn bench launches --device {opened.Name}", new Repetition(result.GetValue(rounds), 0, 3)), result.GetValue(markdown));
+            Print(LaunchBench.Run(opened, $"saturn bench launches --device {opened.Name}", new Repetition(result.GetValue(rounds), 0, 3)), result, output);
             return 0;
         });
         return command;
@@ -101,13 +101,27 @@ internal static class BenchCommand
         return command;
     }
 
-    private static (Option<string> Device, Option<int?> Threads, Option<int> Rounds, Option<bool> NoPeer, Option<bool> Markdown) CommonOptions(Command command, int rounds) =>
+    private static (Option<string> Device, Option<int?> Threads, Option<int> Rounds, Option<bool> NoPeer, OutputOptions Output) CommonOptions(Command command, int rounds) =>
     (
         TrainCommand.Add(command, "--device", $"Where to run: {string.Join(", ", Devices.Names)}.", "cpu"),
         TrainCommand.Add<int?>(command, "--threads", "Worker threads (default: one a processor).", null),
         TrainCommand.Add(command, "--rounds", "Rounds in which the two sides take turns.", rounds),
         TrainCommand.Add(command, "--no-peer", "Measure Saturn alone, without PyTorch.", false),
-        TrainCommand.Add(command, "--markdown", "Print Markdown tables.", false));
+        OutputOptions.AddTo(command));
 
-    private static void Print(BenchTable table, bool markdown) => Console.WriteLine(markdown ? table.ToMarkdown() : table.ToPlainText());
+    private static void Print(BenchTable table, ParseResult result, OutputOptions output)
+    {
+        Console.WriteLine(result.GetValue(output.Markdown) ? table.ToMarkdown() : table.ToPlainText());
+        if (result.GetValue(output.Json) is { } file)
+        {
+            File.AppendAllText(file, table.ToJson() + "\n");
+        }
+    }
+
+    private readonly record struct OutputOptions(Option<bool> Markdown, Option<string?> Json)
+    {
+        public static OutputOptions AddTo(Command command) => new(
+            TrainCommand.Add(command, "--markdown", "Print Markdown tables.", false),
+            TrainCommand.Add<string?>(command, "--json", "Also append each table to this file, one line of JSON a table.", null));
+    }
 }
