@@ -19,7 +19,7 @@ public static class MemoryBoundBench
     {
         BenchTable table = new(
             $"Memory-bound kernels on {device.Name} ({device.Description})", options.Command,
-            "kernel", "size", "MiB", "ms", "p10–p90", "GB/s", "peer ms", "peer p10–p90", "peer/Saturn");
+            "kernel", "size", "MiB", "ms", "p10–p90", "fastest", "GB/s", "peer ms", "peer p10–p90", "peer/Saturn");
         foreach ((int size, int channels) in ((int, int)[])[(32, 64), (32, 37), (16, 128), (8, 256), (4, 512)])
         {
             using DeviceArrays arrays = new(device);
@@ -40,7 +40,7 @@ public static class MemoryBoundBench
 
         table.Note(
             $"Peer: {options.Peer?.Name ?? "none"}; {options.Threads} threads; {options.Repetition}. ms: median. MiB and GB/s count each array as often as it "
-            + "must be read or written, pitch included, wherever it comes from (arrays below the last cache's size run faster than memory). Forward: moments of "
+            + "must be read or written, pitch included, wherever it comes from, in the fastest repetition (arrays below the last cache's size run faster than memory). Forward: moments of "
             + "the batch, statistics, normalise and ReLU; moments and apply are its parts. Peer/Saturn: above 1 where Saturn is faster; median of the rounds' "
             + "quotients.");
         return table;
@@ -117,7 +117,7 @@ public static class MemoryBoundBench
         Timings? theirs = timings.Count > 1 ? timings[1] : null;
         table.Add(
             kernel.Name, kernel.Size, BenchTable.Number(kernel.Bytes / 1048576.0), BenchTable.Number(own.Median), BenchTable.Spread(own),
-            BenchTable.Number(kernel.Bytes / own.Median / 1e6), theirs is null ? "–" : BenchTable.Number(theirs.Milliseconds.Median),
+            BenchTable.Number(own.Minimum), BenchTable.Number(kernel.Bytes / own.Minimum / 1e6), theirs is null ? "–" : BenchTable.Number(theirs.Milliseconds.Median),
             theirs is null ? "–" : BenchTable.Spread(theirs.Milliseconds), theirs is null ? "–" : BenchTable.Ratio(theirs.RatioTo(timings[0])));
     }
 }
