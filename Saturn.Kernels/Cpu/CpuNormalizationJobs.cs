@@ -197,7 +197,8 @@ internal unsafe struct NormalizeJob : IParallelJob
             u.Store(y + c);
             if (extrema != null)
             {
-                Vector512<float> value = Magnitude ? Vector512.Abs(u) : u;
+                // What is not a number counts as +∞: the second operand again.
+                Vector512<float> value = Vector512.MinNative(Magnitude ? Vector512.Abs(u) : u, Vector512.Create(float.PositiveInfinity));
                 Vector512.MaxNative(Vector512.Load(extrema + c), value).Store(extrema + c);
             }
         }
@@ -218,7 +219,7 @@ internal unsafe struct NormalizeJob : IParallelJob
             u.Store(y + c);
             if (extrema != null)
             {
-                Vector256<float> value = Magnitude ? Vector256.Abs(u) : u;
+                Vector256<float> value = Vector256.MinNative(Magnitude ? Vector256.Abs(u) : u, Vector256.Create(float.PositiveInfinity));
                 Vector256.MaxNative(Vector256.Load(extrema + c), value).Store(extrema + c);
             }
         }
