@@ -4,7 +4,8 @@ using Spectre.Console;
 
 if (Console.IsOutputRedirected)
 {
-    // A log file gets no colour codes.
+    // A log file gets no colour codes, and lines as long as they are.
+    AnsiConsole.Profile.Width = 200;
     AnsiConsole.Profile.Capabilities.Ansi = false;
     AnsiConsole.Profile.Capabilities.ColorSystem = ColorSystem.NoColors;
 }

