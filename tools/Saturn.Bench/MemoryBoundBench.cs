@@ -9,6 +9,9 @@ namespace Saturn.Bench;
 /// </summary>
 public static class MemoryBoundBench
 {
+    /// <summary>Untimed calls before the first round: the runtime compiles these loops with optimisation only after some dozens, in the background.</summary>
+    private const int WarmUpCalls = 400;
+
     private sealed record Kernel(string Name, string Size, long Bytes, Action Work, PeerWork? PeerWork);
 
     /// <summary>Measures batch normalization at the shapes of ResNet-18 and the update of as many weights as it has.</summary>
@@ -111,6 +114,7 @@ public static class MemoryBoundBench
             contenders.Add(Measurement.Of(peer, work, options.Repetition));
         }
 
+        Measurement.Time(kernel.Work, options.Repetition.Warmup * WarmUpCalls, 1);
         IReadOnlyList<Timings> timings = Measurement.Interleave(contenders, options.Repetition.Rounds);
         options.Peer?.Release();
         Summary own = timings[0].Milliseconds;
