@@ -15,7 +15,6 @@ internal unsafe struct MomentsJob : IParallelJob
     public float* Input;
     public double* Partials;
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public readonly void Run(int item, int worker)
     {
         int rows = Chunks.RowsOf(item);
@@ -34,7 +33,6 @@ internal unsafe struct MomentsJob : IParallelJob
     }
 
     /// <summary>Thirty-two channels: sums of four vectors do not wait for each other.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private readonly void Four(float* x, int rows, double* mean)
     {
         Vector256<float> pivot0 = Vector256.Load(x), pivot1 = Vector256.Load(x + 8), pivot2 = Vector256.Load(x + 16), pivot3 = Vector256.Load(x + 24);
@@ -76,7 +74,6 @@ internal unsafe struct MomentsJob : IParallelJob
         Write(pivot3, sum3, square3, rows, mean + 24);
     }
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private readonly void One(float* x, int rows, double* mean)
     {
         Vector256<float> pivot = Vector256.Load(x);
@@ -132,7 +129,6 @@ internal unsafe struct NormalizeJob : IParallelJob
     public bool Magnitude;
 
     [SkipLocalsInit]
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public void Run(int item, int worker)
     {
         int first = Chunks.First(item);
@@ -265,7 +261,6 @@ internal unsafe struct NormalizeBackwardJob : IParallelJob
         }
     }
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private readonly void Sum(int item)
     {
         int rows = Chunks.RowsOf(item);
@@ -319,7 +314,6 @@ internal unsafe struct NormalizeBackwardJob : IParallelJob
     }
 
     [SkipLocalsInit]
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private readonly void Distribute(int item)
     {
         int first = Chunks.First(item);

@@ -48,7 +48,7 @@ public static class ConvolutionBench
     {
         BenchTable table = new(
             $"Convolutions on {device.Name} ({device.Description})", options.Command,
-            "layer", "batch", "image", "pass", "ms", "p10–p90", "GFLOP/s", "of limit", "in lanes", "peer ms", "peer p10–p90", "peer/Saturn");
+            "layer", "batch", "image", "pass", "ms", "p10–p90", "fastest", "GFLOP/s", "of limit", "in lanes", "peer ms", "peer p10–p90", "peer/Saturn");
         double highest = 0;
         foreach (Layer layer in layers.Where(layer => options.Includes(layer.Name)))
         {
@@ -60,7 +60,7 @@ public static class ConvolutionBench
 
         table.Note(
             $"Peer: {options.Peer?.Name ?? "none"}; {options.Threads} threads; {options.Repetition}. ms: median. GFLOP/s: two for each multiply-add of the "
-            + "logical channels, padding taps included. Of limit: against the float32 multiply-add limit measured in the same rounds (at best "
+            + "logical channels, padding taps included, in the fastest repetition. Of limit: against the highest float32 multiply-add limit measured in the same rounds (at best "
             + $"{BenchTable.Number(highest)} GFLOP/s). In lanes: the same, the channels that a vector runs over (output channels forwards, input channels "
             + $"in the gradients) counted up to whole vectors of {Lanes}. Peer/Saturn: above 1 where Saturn is faster; median of the rounds' quotients.");
         return table;
@@ -100,13 +100,13 @@ public static class ConvolutionBench
         options.Peer?.Release();
         Summary own = timings[0].Milliseconds;
         double limit = 1000 / timings[1].Milliseconds.Minimum;
-        double gigaflops = 2.0 * shape.MultiplyAdds / own.Median / 1e6;
+        double gigaflops = 2.0 * shape.MultiplyAdds / own.Minimum / 1e6;
         int vectorChannels = pass == LayerPass.Forward ? shape.OutputChannels : shape.InputChannels;
         double padded = (double)((vectorChannels + Lanes - 1) / Lanes * Lanes) / vectorChannels;
         Timings? theirs = timings.Count > 2 ? timings[2] : null;
         table.Add(
             layer.Name, $"{shape.Batch}", $"{shape.InputHeight}×{shape.InputWidth}", Describe(pass),
-            BenchTable.Number(own.Median), BenchTable.Spread(own), BenchTable.Number(gigaflops), BenchTable.Percent(gigaflops / limit), BenchTable.Percent(gigaflops * padded / limit),
+            BenchTable.Number(own.Median), BenchTable.Spread(own), BenchTable.Number(own.Minimum), BenchTable.Number(gigaflops), BenchTable.Percent(gigaflops / limit), BenchTable.Percent(gigaflops * padded / limit),
             theirs is null ? "–" : BenchTable.Number(theirs.Milliseconds.Median), theirs is null ? "–" : BenchTable.Spread(theirs.Milliseconds),
             theirs is null ? "–" : BenchTable.Ratio(theirs.RatioTo(timings[0])));
         return limit;
