@@ -4,6 +4,7 @@ using Saturn.Emulator;
 using Saturn.Kernels;
 using Saturn.Kernels.Cpu;
 using Saturn.Kernels.Cuda;
+using Saturn.Tests.Cuda;
 using Saturn.Training;
 
 namespace Saturn.Tests;
@@ -14,7 +15,6 @@ namespace Saturn.Tests;
 /// </summary>
 public static class TestDevices
 {
-    // The emulator joins as soon as it has a kernel for every family.
     private static readonly string[] Always = ["cpu", "emulated"];
 
     /// <summary>Why there is no CUDA device, or null.</summary>
@@ -38,10 +38,17 @@ public static class TestDevices
         "cpu" => new CpuDevice(workers: 3),
         "cpu 256-bit" => new CpuDevice(3, wide: false),
         "cpu 512-bit" => new CpuDevice(3, wide: true),
-        "emulated" => new CudaDevice(name, new EmulatedDriver(new EmulatorOptions(Checked: true, Workers: 3))),
+        "emulated" => OpenEmulated(name),
         _ when name.StartsWith("cuda:", StringComparison.Ordinal) => OpenCuda(name),
         _ => Devices.Open(name),
     };
+
+    // Without NVRTC there is nothing to emulate: the test is skipped with the reason.
+    private static CudaDevice OpenEmulated(string name)
+    {
+        Nvrtc.Require();
+        return new CudaDevice(name, new EmulatedDriver(new EmulatorOptions(Checked: true, Workers: 3)));
+    }
 
     /// <summary>Whether a test has lost the context of a CUDA device, so that every further test on it would fail.</summary>
     public static bool IsContextLost()
