@@ -32,8 +32,8 @@ internal static class DemoCommand
             };
             TrainingOptions pruned = dense with { Run = "demo-pruned", Pruning = new DemonPruningOptions { Lambda = 0.03, PruneEvery = 30 } };
             Console.WriteLine("Two runs of one network on the same images and seed: dense first, then with Demon Pruning.");
-            RunSummary denseSummary = RunSession.Run(dense, () => Create(dense), null, "dense ");
-            RunSummary prunedSummary = RunSession.Run(pruned, () => Create(pruned), null, "pruned");
+            RunSummary denseSummary = RunSession.Run(dense, FolderOf(dense), () => Create(dense), null, "dense ");
+            RunSummary prunedSummary = RunSession.Run(pruned, FolderOf(pruned), () => Create(pruned), null, "pruned");
             HtmlReport.Write([RunFolder.Open(FolderOf(dense))]);
             string report = HtmlReport.Write([RunFolder.Open(FolderOf(dense)), RunFolder.Open(FolderOf(pruned))]);
             ProgressDisplay.WriteComparison("dense against pruned while training", [("dense", denseSummary), ("Demon Pruning", prunedSummary)]);

@@ -21,7 +21,7 @@ ParseResult parsed = root.Parse(args.Length == 0 ? ["--help"] : args);
 if (parsed.Errors.Count > 0)
 {
     // One sentence and where to look, instead of a page of help.
-    Console.Error.WriteLine(string.Join(" ", parsed.Errors.Select(error => error.Message)) + $" See 'saturn {(parsed.CommandResult.Command == root ? "" : parsed.CommandResult.Command.Name + " ")}--help'.");
+    Console.Error.WriteLine("error: " + string.Join(" ", parsed.Errors.Select(error => CommandErrors.InPlainWords(error.Message))) + $" See 'saturn {(parsed.CommandResult.Command == root ? "" : parsed.CommandResult.Command.Name + " ")}--help'.");
     return 2;
 }
 
