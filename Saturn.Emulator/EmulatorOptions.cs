@@ -1,9 +1,10 @@
 namespace Saturn.Emulator;
 
-/// <summary>How strictly the emulator watches the kernels it runs.</summary>
+/// <summary>How strictly the emulator watches the kernels it runs, and how large its device is.</summary>
 /// <param name="Checked">
 /// Whether out-of-bounds and misaligned accesses, reads of freed or never-written memory, uninitialised shared memory, data races in shared memory between
 /// barriers, divergent barriers, and oversize shared memory or registers are reported, each with kernel, block, thread, PTX line and <c>.cu</c> line.
 /// </param>
 /// <param name="Workers">Threads that execute blocks; by default one per processor.</param>
-public sealed record EmulatorOptions(bool Checked = true, int? Workers = null);
+/// <param name="MemoryBytes">Memory of the device; an allocation beyond it fails as on hardware.</param>
+public sealed record EmulatorOptions(bool Checked = true, int? Workers = null, long MemoryBytes = 4L << 30);

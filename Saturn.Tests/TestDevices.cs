@@ -1,3 +1,4 @@
+using System.Runtime.Intrinsics;
 using Saturn.Kernels;
 using Saturn.Kernels.Cpu;
 
@@ -11,10 +12,15 @@ public static class TestDevices
 {
     public static readonly string[] Names = ["cpu"];
 
+    /// <summary>The same, and the host with the tiles of the other vector width than its processor's own: for kernels whose tiles come in two widths.</summary>
+    public static readonly string[] TileNames = [.. Names, Vector512.IsHardwareAccelerated ? "cpu 256-bit" : "cpu 512-bit"];
+
     public static Device Open(string name) => name switch
     {
         // Three workers on any machine, so that scheduling differs from the serial order even where there are fewer processors.
         "cpu" => new CpuDevice(workers: 3),
+        "cpu 256-bit" => new CpuDevice(3, wide: false),
+        "cpu 512-bit" => new CpuDevice(3, wide: true),
         _ => throw new ArgumentException($"Unknown test device '{name}'; known: {string.Join(", ", Names)}."),
     };
 }

@@ -211,7 +211,7 @@ internal sealed unsafe class CpuActivation(WorkerTeam team, CpuMemory memory) : 
 /// <summary>Extrema of channels over rows.</summary>
 internal static unsafe class ChannelExtrema
 {
-    /// <summary>The largest value, or magnitude, of each channel.</summary>
+    /// <summary>The largest value, or magnitude, of each channel; what is not a number counts as +∞.</summary>
     public static void Maximum(float* rows, int count, int pitch, float* result, bool magnitude)
     {
         for (int c = 0; c < pitch; c += 8)
@@ -221,7 +221,8 @@ internal static unsafe class ChannelExtrema
             for (int row = 0; row < count; row++)
             {
                 Vector256<float> value = Vector256.Load(x);
-                largest = Vector256.MaxNative(largest, magnitude ? Vector256.Abs(value) : value);
+                value = Vector256.MinNative(magnitude ? Vector256.Abs(value) : value, Vector256.Create(float.PositiveInfinity));
+                largest = Vector256.MaxNative(largest, value);
                 x += pitch;
             }
 

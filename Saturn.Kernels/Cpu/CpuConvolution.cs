@@ -6,7 +6,7 @@ namespace Saturn.Kernels.Cpu;
 /// Convolutions on the host's vector units: plans the tasks of <see cref="CpuTapConvolution"/> and <see cref="CpuFilterGradient"/>, packs weights, and
 /// combines partial results in a fixed order.
 /// </summary>
-internal sealed unsafe class CpuConvolution(WorkerTeam team, CpuMemory memory) : IConvolutionKernels
+internal sealed unsafe class CpuConvolution(WorkerTeam team, CpuMemory memory, bool wide) : IConvolutionKernels
 {
     /// <summary>Tasks are made so that there are at least this many where the shape allows; a number of the shape's, not of the machine's.</summary>
     private const int WantedTasks = 8;
@@ -24,6 +24,7 @@ internal sealed unsafe class CpuConvolution(WorkerTeam team, CpuMemory memory) :
         int* taps = stackalloc int[shape.KernelHeight * shape.KernelWidth];
         TapClass all = default;
         CpuTapConvolution job = Source(shape);
+        job.Wide = wide;
         int stride = job.PixelStride;
         int width = job.Direct ? shape.InputWidth : job.PaddedWidth;
         for (int r = 0; r < shape.KernelHeight; r++)
@@ -70,6 +71,7 @@ internal sealed unsafe class CpuConvolution(WorkerTeam team, CpuMemory memory) :
                 Pitch = Shape.PitchOf(shape.GroupInputChannels),
                 Outputs = shape.GroupOutputChannels,
                 Inputs = shape.GroupInputChannels,
+                Wide = wide,
             };
             RunGroup(ref job, pack, g, shape.Groups, shape.GroupInputChannels, shape.GroupOutputChannels, tasks);
         }
@@ -77,7 +79,8 @@ internal sealed unsafe class CpuConvolution(WorkerTeam team, CpuMemory memory) :
         memory.Free(packed);
         if (!moments.IsNone)
         {
-            MergeMoments(job, shape, tasks, (double*)moments.Address);
+            double pixels = (double)shape.OutputHeight * shape.OutputWidth;
+            ChannelMoments.Merge(job.Moments, tasks, job.ImagesPerTask * pixels, shape.Batch * pixels, shape.OutputChannels, job.MomentsPitch, (double*)moments.Address);
             memory.Free(partials);
         }
     }
@@ -116,6 +119,7 @@ internal sealed unsafe class CpuConvolution(WorkerTeam team, CpuMemory memory) :
             OutputRowStep = shape.StrideHeight,
             OutputColumnStep = shape.StrideWidth,
             Accumulate = mode == GradientMode.Accumulate,
+            Wide = wide,
             Source = (float*)outputGradient.Address,
             Output = (float*)inputGradient.Address,
             Classes = classes,
@@ -192,6 +196,7 @@ internal sealed unsafe class CpuConvolution(WorkerTeam team, CpuMemory memory) :
                     Pitch = pitch,
                     Outputs = shape.GroupOutputChannels,
                     Inputs = shape.GroupInputChannels,
+                    Wide = wide,
                 };
                 team.Run(ref pack, count * shape.GroupOutputChannels == 0 ? 0 : (shape.GroupInputChannels + 15) / 16);
                 firstTap += count;
@@ -256,6 +261,7 @@ internal sealed unsafe class CpuConvolution(WorkerTeam team, CpuMemory memory) :
             WeightPitch = Shape.PitchOf(shape.GroupInputChannels),
             Batch = shape.Batch,
             Accumulate = mode == GradientMode.Accumulate,
+            Wide = wide,
         };
         long partialFloats = PlanFilterGradient(ref job);
         DeviceBuffer scratch = memory.Allocate(job.ScratchBytes * team.Count);
@@ -410,7 +416,7 @@ internal sealed unsafe class CpuConvolution(WorkerTeam team, CpuMemory memory) :
         job.ImagesPerTask = (int)Math.Min(Math.Min(fitting, wanted), batch);
         int tasks = (batch + job.ImagesPerTask - 1) / job.ImagesPerTask;
         int pairs = Math.Max(1, (job.OutputChannels + 15) / 16 / 2);
-        job.ChannelParts = Math.Clamp(WantedTasks / tasks, 1, pairs);
+        job.ChannelParts = Math.Clamp((WantedTasks + tasks - 1) / tasks, 1, pairs);
         job.PaddedFloats = paddedImage / sizeof(float) * job.ImagesPerTask + 64;
         long offsets = 2L * (job.ImagesPerTask * (long)pixels + 8) * sizeof(int);
         job.ScratchBytes = (job.PaddedFloats * sizeof(float) + offsets + 127) / 64 * 64;
@@ -431,31 +437,5 @@ internal sealed unsafe class CpuConvolution(WorkerTeam team, CpuMemory memory) :
         job.LastGroup = group == groups - 1;
         team.Run(ref job, tasks * job.ChannelParts);
         memory.Free(scratch);
-    }
-
-    private static void MergeMoments(in CpuTapConvolution job, in ConvolutionShape shape, int tasks, double* moments)
-    {
-        int pitch = job.MomentsPitch;
-        double pixels = (double)shape.OutputHeight * shape.OutputWidth;
-        for (int c = 0; c < pitch; c++)
-        {
-            double count = 0, mean = 0, squares = 0;
-            if (c < shape.OutputChannels)
-            {
-                for (int t = 0; t < tasks; t++)
-                {
-                    // Chan, Golub and LeVeque (1979): two sets' moments give those of their union.
-                    double n = Math.Min(job.ImagesPerTask, shape.Batch - t * job.ImagesPerTask) * pixels;
-                    double delta = job.Moments[(long)t * 2 * pitch + c] - mean;
-                    double total = count + n;
-                    mean += delta * n / total;
-                    squares += job.Moments[(long)t * 2 * pitch + pitch + c] + delta * delta * count * n / total;
-                    count = total;
-                }
-            }
-
-            moments[c] = mean;
-            moments[pitch + c] = squares;
-        }
     }
 }

@@ -1,4 +1,5 @@
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 using Saturn.Kernels.Families;
 
 namespace Saturn.Kernels.Cpu;
@@ -17,42 +18,65 @@ internal unsafe struct PackWeights : IParallelJob
     public int Pitch;
     public int Outputs;
     public int Inputs;
+    public bool Wide;
 
-    public void Run(int item, int worker)
+    public readonly void Run(int item, int worker)
     {
-        Target(Outputs, item, TapCount * Inputs, Packed, out float* target, out int step);
+        float* target = Packed + new ChannelBlocks(Outputs, Wide).PackedOffset(item, TapCount * (long)Inputs, out int step);
         int lanes = Math.Min(16, Outputs - item * 16);
-        long row = (long)AllTaps * Pitch;
+        nint row = (nint)AllTaps * Pitch;
         float* first = Weights + item * 16L * row;
         for (int t = 0; t < TapCount; t++)
         {
             float* source = first + (long)Taps[t] * Pitch;
-            for (int c = 0; c < Inputs; c++)
+            for (int c = 0; c < Inputs; c += 8)
             {
-                int lane = 0;
-                for (; lane < lanes; lane++)
+                int count = Math.Min(8, Inputs - c);
+                for (int lane = 0; lane < 16; lane += 8)
                 {
-                    target[lane] = source[lane * row + c];
+                    Transpose(source + lane * row + c, row, lanes - lane, target + lane, step, count);
                 }
 
-                for (; lane < 16; lane++)
-                {
-                    target[lane] = 0;
-                }
-
-                target += step;
+                target += count * step;
             }
         }
     }
 
-    /// <summary>Where a vector of channels stands inside its block: blocks hold two vectors, the last one three where the number is odd.</summary>
-    public static void Target(int channels, int vector, int depth, float* packed, out float* target, out int step)
+    /// <summary>
+    /// Turns eight floats of up to eight rows, zeros in place of missing rows, into up to eight floats of each of eight columns; whole rows of eight are readable because of the pitch.
+    /// </summary>
+    private static void Transpose(float* from, nint row, int rows, float* to, nint step, int columns)
     {
-        int vectors = (channels + 15) / 16;
-        int block = vectors > 1 ? Math.Min(vector / 2, vectors / 2 - 1) * 2 : 0;
-        int width = vectors == 1 ? 1 : vectors - block == 3 ? 3 : 2;
-        step = width * 16;
-        target = packed + (long)block * 16 * depth + (vector - block) * 16;
+        if (rows < 8 || columns < 8 || !Avx.IsSupported)
+        {
+            for (int c = 0; c < columns; c++)
+            {
+                for (int lane = 0; lane < 8; lane++)
+                {
+                    to[c * step + lane] = lane < rows ? from[lane * row + c] : 0;
+                }
+            }
+
+            return;
+        }
+
+        // Pairs of rows, then fours within each half of a vector, then the halves.
+        Vector256<float> r0 = Vector256.Load(from), r1 = Vector256.Load(from + row), r2 = Vector256.Load(from + 2 * row), r3 = Vector256.Load(from + 3 * row);
+        from += 4 * row;
+        Vector256<float> r4 = Vector256.Load(from), r5 = Vector256.Load(from + row), r6 = Vector256.Load(from + 2 * row), r7 = Vector256.Load(from + 3 * row);
+        Vector256<float> p0 = Avx.UnpackLow(r0, r1), p1 = Avx.UnpackHigh(r0, r1), p2 = Avx.UnpackLow(r2, r3), p3 = Avx.UnpackHigh(r2, r3);
+        Vector256<float> p4 = Avx.UnpackLow(r4, r5), p5 = Avx.UnpackHigh(r4, r5), p6 = Avx.UnpackLow(r6, r7), p7 = Avx.UnpackHigh(r6, r7);
+        Vector256<float> f0 = Avx.Shuffle(p0, p2, 0x44), f1 = Avx.Shuffle(p0, p2, 0xEE), f2 = Avx.Shuffle(p1, p3, 0x44), f3 = Avx.Shuffle(p1, p3, 0xEE);
+        Vector256<float> f4 = Avx.Shuffle(p4, p6, 0x44), f5 = Avx.Shuffle(p4, p6, 0xEE), f6 = Avx.Shuffle(p5, p7, 0x44), f7 = Avx.Shuffle(p5, p7, 0xEE);
+        Avx.Permute2x128(f0, f4, 0x20).Store(to);
+        Avx.Permute2x128(f1, f5, 0x20).Store(to + step);
+        Avx.Permute2x128(f2, f6, 0x20).Store(to + 2 * step);
+        Avx.Permute2x128(f3, f7, 0x20).Store(to + 3 * step);
+        to += 4 * step;
+        Avx.Permute2x128(f0, f4, 0x31).Store(to);
+        Avx.Permute2x128(f1, f5, 0x31).Store(to + step);
+        Avx.Permute2x128(f2, f6, 0x31).Store(to + 2 * step);
+        Avx.Permute2x128(f3, f7, 0x31).Store(to + 3 * step);
     }
 }
 
@@ -67,10 +91,11 @@ internal unsafe struct PackTransposedWeights : IParallelJob
     public int Pitch;
     public int Outputs;
     public int Inputs;
+    public bool Wide;
 
-    public void Run(int item, int worker)
+    public readonly void Run(int item, int worker)
     {
-        PackWeights.Target(Inputs, item, TapCount * Outputs, Packed, out float* target, out int step);
+        float* target = Packed + new ChannelBlocks(Inputs, Wide).PackedOffset(item, TapCount * (long)Outputs, out int step);
         int lanes = Math.Min(16, Pitch - item * 16);
         for (int t = 0; t < TapCount; t++)
         {

@@ -3,30 +3,76 @@ using System.Runtime.Intrinsics;
 
 namespace Saturn.Kernels.Cpu;
 
+/// <summary>One register tile of a convolution: some output pixels by one to three vectors of output channels, over a list of source stretches.</summary>
+internal unsafe struct ConvolutionTile
+{
+    /// <summary>The source of an output pixel of offset 0.</summary>
+    public float* Source;
+
+    /// <summary>Floats from there to the source of each pixel.</summary>
+    public int* Pixels;
+    public TapRun* Runs;
+    public int RunCount;
+
+    /// <summary>For each source float in the order of the runs, the weights of the tile's channels.</summary>
+    public float* Weights;
+
+    /// <summary>What the sums of every pixel begin with: the bias, or zeros.</summary>
+    public float* Initial;
+
+    /// <summary>The output at the tile's first channel, for an output pixel of offset 0.</summary>
+    public float* Output;
+
+    /// <summary>Floats from there to each output pixel.</summary>
+    public int* OutputOffsets;
+
+    /// <summary>Whether the output holds sums that are continued.</summary>
+    public bool Load;
+
+    /// <summary>Floats from the source of one pixel to that of the next, in the tiles of rows.</summary>
+    public nint Step;
+}
+
 /// <summary>
-/// The register tiles of convolutions. All sums of a tile stay in vector registers over the whole inner loop: eight broadcast scalars times one to three
+/// The register tiles of convolutions over any eight pixels. All sums of a tile stay in vector registers over the whole inner loop: eight broadcast scalars times one to three
 /// vectors of sixteen lanes, which keeps both multiply-add units busy with room to spare for the loads.
 /// </summary>
 internal static unsafe class CpuConvolutionTiles
 {
-    /// <summary>
-    /// 8 pixels × 16 channels. Eight sums would wait for each other, since a multiply-add takes four cycles and two start in each; even and odd source floats have sums of their own.
-    /// </summary>
+    /// <summary>8 pixels × 16 channels.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Tile1(float* source, int* pixels, TapRun* runs, int runCount, float* weights, Vector512<float>* sums)
+    public static void Tile1(in ConvolutionTile tile)
     {
-        Vector512<float> s0 = sums[0], t0 = Vector512<float>.Zero;
-        Vector512<float> s1 = sums[1], t1 = Vector512<float>.Zero;
-        Vector512<float> s2 = sums[2], t2 = Vector512<float>.Zero;
-        Vector512<float> s3 = sums[3], t3 = Vector512<float>.Zero;
-        Vector512<float> s4 = sums[4], t4 = Vector512<float>.Zero;
-        Vector512<float> s5 = sums[5], t5 = Vector512<float>.Zero;
-        Vector512<float> s6 = sums[6], t6 = Vector512<float>.Zero;
-        Vector512<float> s7 = sums[7], t7 = Vector512<float>.Zero;
-        for (int t = 0; t < runCount; t++)
+        Vector512<float> s0 = Vector512.Load(tile.Initial);
+        Vector512<float> s1 = Vector512.Load(tile.Initial);
+        Vector512<float> s2 = Vector512.Load(tile.Initial);
+        Vector512<float> s3 = Vector512.Load(tile.Initial);
+        Vector512<float> s4 = Vector512.Load(tile.Initial);
+        Vector512<float> s5 = Vector512.Load(tile.Initial);
+        Vector512<float> s6 = Vector512.Load(tile.Initial);
+        Vector512<float> s7 = Vector512.Load(tile.Initial);
+        if (tile.Load)
         {
-            float* start = source + runs[t].Offset;
-            int length = runs[t].Length;
+            float* loaded = tile.Output;
+            int* from = tile.OutputOffsets;
+            s0 = Vector512.Load(loaded + from[0]);
+            s1 = Vector512.Load(loaded + from[1]);
+            s2 = Vector512.Load(loaded + from[2]);
+            s3 = Vector512.Load(loaded + from[3]);
+            s4 = Vector512.Load(loaded + from[4]);
+            s5 = Vector512.Load(loaded + from[5]);
+            s6 = Vector512.Load(loaded + from[6]);
+            s7 = Vector512.Load(loaded + from[7]);
+        }
+
+        TapRun* run = tile.Runs;
+        TapRun* end = run + tile.RunCount;
+        float* weights = tile.Weights;
+        int* pixels = tile.Pixels;
+        for (; run < end; run++)
+        {
+            float* start = tile.Source + run->Offset;
+            nint length = run->Length;
             float* p0 = start + pixels[0];
             float* p1 = start + pixels[1];
             float* p2 = start + pixels[2];
@@ -35,151 +81,83 @@ internal static unsafe class CpuConvolutionTiles
             float* p5 = start + pixels[5];
             float* p6 = start + pixels[6];
             float* p7 = start + pixels[7];
-            nint c = 0;
-            for (; c < length - 1; c += 2)
-            {
-                Vector512<float> even = Vector512.Load(weights);
-                Vector512<float> odd = Vector512.Load(weights + 16);
-                s0 = Vector512.FusedMultiplyAdd(Vector512.Create(p0[c]), even, s0);
-                t0 = Vector512.FusedMultiplyAdd(Vector512.Create(p0[c + 1]), odd, t0);
-                s1 = Vector512.FusedMultiplyAdd(Vector512.Create(p1[c]), even, s1);
-                t1 = Vector512.FusedMultiplyAdd(Vector512.Create(p1[c + 1]), odd, t1);
-                s2 = Vector512.FusedMultiplyAdd(Vector512.Create(p2[c]), even, s2);
-                t2 = Vector512.FusedMultiplyAdd(Vector512.Create(p2[c + 1]), odd, t2);
-                s3 = Vector512.FusedMultiplyAdd(Vector512.Create(p3[c]), even, s3);
-                t3 = Vector512.FusedMultiplyAdd(Vector512.Create(p3[c + 1]), odd, t3);
-                s4 = Vector512.FusedMultiplyAdd(Vector512.Create(p4[c]), even, s4);
-                t4 = Vector512.FusedMultiplyAdd(Vector512.Create(p4[c + 1]), odd, t4);
-                s5 = Vector512.FusedMultiplyAdd(Vector512.Create(p5[c]), even, s5);
-                t5 = Vector512.FusedMultiplyAdd(Vector512.Create(p5[c + 1]), odd, t5);
-                s6 = Vector512.FusedMultiplyAdd(Vector512.Create(p6[c]), even, s6);
-                t6 = Vector512.FusedMultiplyAdd(Vector512.Create(p6[c + 1]), odd, t6);
-                s7 = Vector512.FusedMultiplyAdd(Vector512.Create(p7[c]), even, s7);
-                t7 = Vector512.FusedMultiplyAdd(Vector512.Create(p7[c + 1]), odd, t7);
-                weights += 32;
-            }
-
-            if (c < length)
-            {
-                Vector512<float> last = Vector512.Load(weights);
-                s0 = Vector512.FusedMultiplyAdd(Vector512.Create(p0[c]), last, s0);
-                s1 = Vector512.FusedMultiplyAdd(Vector512.Create(p1[c]), last, s1);
-                s2 = Vector512.FusedMultiplyAdd(Vector512.Create(p2[c]), last, s2);
-                s3 = Vector512.FusedMultiplyAdd(Vector512.Create(p3[c]), last, s3);
-                s4 = Vector512.FusedMultiplyAdd(Vector512.Create(p4[c]), last, s4);
-                s5 = Vector512.FusedMultiplyAdd(Vector512.Create(p5[c]), last, s5);
-                s6 = Vector512.FusedMultiplyAdd(Vector512.Create(p6[c]), last, s6);
-                s7 = Vector512.FusedMultiplyAdd(Vector512.Create(p7[c]), last, s7);
-                weights += 16;
-            }
-        }
-
-        sums[0] = s0 + t0;
-        sums[1] = s1 + t1;
-        sums[2] = s2 + t2;
-        sums[3] = s3 + t3;
-        sums[4] = s4 + t4;
-        sums[5] = s5 + t5;
-        sums[6] = s6 + t6;
-        sums[7] = s7 + t7;
-    }
-
-    /// <summary>16 pixels at one distance × 16 channels: half the work around the inner loop of <see cref="Tile1"/>, for rows of narrow layers.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Row16(float* source, nint step, TapRun* runs, int runCount, float* weights, Vector512<float>* sums)
-    {
-        Vector512<float> s0 = sums[0];
-        Vector512<float> s1 = sums[1];
-        Vector512<float> s2 = sums[2];
-        Vector512<float> s3 = sums[3];
-        Vector512<float> s4 = sums[4];
-        Vector512<float> s5 = sums[5];
-        Vector512<float> s6 = sums[6];
-        Vector512<float> s7 = sums[7];
-        Vector512<float> s8 = sums[8];
-        Vector512<float> s9 = sums[9];
-        Vector512<float> s10 = sums[10];
-        Vector512<float> s11 = sums[11];
-        Vector512<float> s12 = sums[12];
-        Vector512<float> s13 = sums[13];
-        Vector512<float> s14 = sums[14];
-        Vector512<float> s15 = sums[15];
-        for (int t = 0; t < runCount; t++)
-        {
-            float* p0 = source + runs[t].Offset;
-            float* p4 = p0 + 4 * step;
-            float* p8 = p4 + 4 * step;
-            float* p12 = p8 + 4 * step;
-            int length = runs[t].Length;
-            for (int c = 0; c < length; c++)
+            for (nint c = 0; c < length; c++)
             {
                 Vector512<float> w = Vector512.Load(weights);
-                s0 = Vector512.FusedMultiplyAdd(Vector512.Create(*p0), w, s0);
-                s1 = Vector512.FusedMultiplyAdd(Vector512.Create(p0[step]), w, s1);
-                s2 = Vector512.FusedMultiplyAdd(Vector512.Create(p0[2 * step]), w, s2);
-                s3 = Vector512.FusedMultiplyAdd(Vector512.Create(p0[3 * step]), w, s3);
-                s4 = Vector512.FusedMultiplyAdd(Vector512.Create(*p4), w, s4);
-                s5 = Vector512.FusedMultiplyAdd(Vector512.Create(p4[step]), w, s5);
-                s6 = Vector512.FusedMultiplyAdd(Vector512.Create(p4[2 * step]), w, s6);
-                s7 = Vector512.FusedMultiplyAdd(Vector512.Create(p4[3 * step]), w, s7);
-                s8 = Vector512.FusedMultiplyAdd(Vector512.Create(*p8), w, s8);
-                s9 = Vector512.FusedMultiplyAdd(Vector512.Create(p8[step]), w, s9);
-                s10 = Vector512.FusedMultiplyAdd(Vector512.Create(p8[2 * step]), w, s10);
-                s11 = Vector512.FusedMultiplyAdd(Vector512.Create(p8[3 * step]), w, s11);
-                s12 = Vector512.FusedMultiplyAdd(Vector512.Create(*p12), w, s12);
-                s13 = Vector512.FusedMultiplyAdd(Vector512.Create(p12[step]), w, s13);
-                s14 = Vector512.FusedMultiplyAdd(Vector512.Create(p12[2 * step]), w, s14);
-                s15 = Vector512.FusedMultiplyAdd(Vector512.Create(p12[3 * step]), w, s15);
-                p0++;
-                p4++;
-                p8++;
-                p12++;
+                s0 = Vector512.FusedMultiplyAdd(Vector512.Create(p0[c]), w, s0);
+                s1 = Vector512.FusedMultiplyAdd(Vector512.Create(p1[c]), w, s1);
+                s2 = Vector512.FusedMultiplyAdd(Vector512.Create(p2[c]), w, s2);
+                s3 = Vector512.FusedMultiplyAdd(Vector512.Create(p3[c]), w, s3);
+                s4 = Vector512.FusedMultiplyAdd(Vector512.Create(p4[c]), w, s4);
+                s5 = Vector512.FusedMultiplyAdd(Vector512.Create(p5[c]), w, s5);
+                s6 = Vector512.FusedMultiplyAdd(Vector512.Create(p6[c]), w, s6);
+                s7 = Vector512.FusedMultiplyAdd(Vector512.Create(p7[c]), w, s7);
                 weights += 16;
             }
         }
 
-        sums[0] = s0;
-        sums[1] = s1;
-        sums[2] = s2;
-        sums[3] = s3;
-        sums[4] = s4;
-        sums[5] = s5;
-        sums[6] = s6;
-        sums[7] = s7;
-        sums[8] = s8;
-        sums[9] = s9;
-        sums[10] = s10;
-        sums[11] = s11;
-        sums[12] = s12;
-        sums[13] = s13;
-        sums[14] = s14;
-        sums[15] = s15;
+        float* output = tile.Output;
+        int* to = tile.OutputOffsets;
+        s0.Store(output + to[0]);
+        s1.Store(output + to[1]);
+        s2.Store(output + to[2]);
+        s3.Store(output + to[3]);
+        s4.Store(output + to[4]);
+        s5.Store(output + to[5]);
+        s6.Store(output + to[6]);
+        s7.Store(output + to[7]);
     }
 
     /// <summary>8 pixels × 32 channels.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Tile2(float* source, int* pixels, TapRun* runs, int runCount, float* weights, Vector512<float>* sums)
+    public static void Tile2(in ConvolutionTile tile)
     {
-        Vector512<float> s00 = sums[0];
-        Vector512<float> s01 = sums[1];
-        Vector512<float> s10 = sums[2];
-        Vector512<float> s11 = sums[3];
-        Vector512<float> s20 = sums[4];
-        Vector512<float> s21 = sums[5];
-        Vector512<float> s30 = sums[6];
-        Vector512<float> s31 = sums[7];
-        Vector512<float> s40 = sums[8];
-        Vector512<float> s41 = sums[9];
-        Vector512<float> s50 = sums[10];
-        Vector512<float> s51 = sums[11];
-        Vector512<float> s60 = sums[12];
-        Vector512<float> s61 = sums[13];
-        Vector512<float> s70 = sums[14];
-        Vector512<float> s71 = sums[15];
-        for (int t = 0; t < runCount; t++)
+        Vector512<float> s00 = Vector512.Load(tile.Initial);
+        Vector512<float> s01 = Vector512.Load(tile.Initial + 16);
+        Vector512<float> s10 = Vector512.Load(tile.Initial);
+        Vector512<float> s11 = Vector512.Load(tile.Initial + 16);
+        Vector512<float> s20 = Vector512.Load(tile.Initial);
+        Vector512<float> s21 = Vector512.Load(tile.Initial + 16);
+        Vector512<float> s30 = Vector512.Load(tile.Initial);
+        Vector512<float> s31 = Vector512.Load(tile.Initial + 16);
+        Vector512<float> s40 = Vector512.Load(tile.Initial);
+        Vector512<float> s41 = Vector512.Load(tile.Initial + 16);
+        Vector512<float> s50 = Vector512.Load(tile.Initial);
+        Vector512<float> s51 = Vector512.Load(tile.Initial + 16);
+        Vector512<float> s60 = Vector512.Load(tile.Initial);
+        Vector512<float> s61 = Vector512.Load(tile.Initial + 16);
+        Vector512<float> s70 = Vector512.Load(tile.Initial);
+        Vector512<float> s71 = Vector512.Load(tile.Initial + 16);
+        if (tile.Load)
         {
-            float* start = source + runs[t].Offset;
-            int length = runs[t].Length;
+            float* loaded = tile.Output;
+            int* from = tile.OutputOffsets;
+            s00 = Vector512.Load(loaded + from[0]);
+            s01 = Vector512.Load(loaded + from[0] + 16);
+            s10 = Vector512.Load(loaded + from[1]);
+            s11 = Vector512.Load(loaded + from[1] + 16);
+            s20 = Vector512.Load(loaded + from[2]);
+            s21 = Vector512.Load(loaded + from[2] + 16);
+            s30 = Vector512.Load(loaded + from[3]);
+            s31 = Vector512.Load(loaded + from[3] + 16);
+            s40 = Vector512.Load(loaded + from[4]);
+            s41 = Vector512.Load(loaded + from[4] + 16);
+            s50 = Vector512.Load(loaded + from[5]);
+            s51 = Vector512.Load(loaded + from[5] + 16);
+            s60 = Vector512.Load(loaded + from[6]);
+            s61 = Vector512.Load(loaded + from[6] + 16);
+            s70 = Vector512.Load(loaded + from[7]);
+            s71 = Vector512.Load(loaded + from[7] + 16);
+        }
+
+        TapRun* run = tile.Runs;
+        TapRun* end = run + tile.RunCount;
+        float* weights = tile.Weights;
+        int* pixels = tile.Pixels;
+        for (; run < end; run++)
+        {
+            float* start = tile.Source + run->Offset;
+            nint length = run->Length;
             float* p0 = start + pixels[0];
             float* p1 = start + pixels[1];
             float* p2 = start + pixels[2];
@@ -220,56 +198,92 @@ internal static unsafe class CpuConvolutionTiles
             }
         }
 
-        sums[0] = s00;
-        sums[1] = s01;
-        sums[2] = s10;
-        sums[3] = s11;
-        sums[4] = s20;
-        sums[5] = s21;
-        sums[6] = s30;
-        sums[7] = s31;
-        sums[8] = s40;
-        sums[9] = s41;
-        sums[10] = s50;
-        sums[11] = s51;
-        sums[12] = s60;
-        sums[13] = s61;
-        sums[14] = s70;
-        sums[15] = s71;
+        float* output = tile.Output;
+        int* to = tile.OutputOffsets;
+        s00.Store(output + to[0]);
+        s01.Store(output + to[0] + 16);
+        s10.Store(output + to[1]);
+        s11.Store(output + to[1] + 16);
+        s20.Store(output + to[2]);
+        s21.Store(output + to[2] + 16);
+        s30.Store(output + to[3]);
+        s31.Store(output + to[3] + 16);
+        s40.Store(output + to[4]);
+        s41.Store(output + to[4] + 16);
+        s50.Store(output + to[5]);
+        s51.Store(output + to[5] + 16);
+        s60.Store(output + to[6]);
+        s61.Store(output + to[6] + 16);
+        s70.Store(output + to[7]);
+        s71.Store(output + to[7] + 16);
     }
 
     /// <summary>8 pixels × 48 channels.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Tile3(float* source, int* pixels, TapRun* runs, int runCount, float* weights, Vector512<float>* sums)
+    public static void Tile3(in ConvolutionTile tile)
     {
-        Vector512<float> s00 = sums[0];
-        Vector512<float> s01 = sums[1];
-        Vector512<float> s02 = sums[2];
-        Vector512<float> s10 = sums[3];
-        Vector512<float> s11 = sums[4];
-        Vector512<float> s12 = sums[5];
-        Vector512<float> s20 = sums[6];
-        Vector512<float> s21 = sums[7];
-        Vector512<float> s22 = sums[8];
-        Vector512<float> s30 = sums[9];
-        Vector512<float> s31 = sums[10];
-        Vector512<float> s32 = sums[11];
-        Vector512<float> s40 = sums[12];
-        Vector512<float> s41 = sums[13];
-        Vector512<float> s42 = sums[14];
-        Vector512<float> s50 = sums[15];
-        Vector512<float> s51 = sums[16];
-        Vector512<float> s52 = sums[17];
-        Vector512<float> s60 = sums[18];
-        Vector512<float> s61 = sums[19];
-        Vector512<float> s62 = sums[20];
-        Vector512<float> s70 = sums[21];
-        Vector512<float> s71 = sums[22];
-        Vector512<float> s72 = sums[23];
-        for (int t = 0; t < runCount; t++)
+        Vector512<float> s00 = Vector512.Load(tile.Initial);
+        Vector512<float> s01 = Vector512.Load(tile.Initial + 16);
+        Vector512<float> s02 = Vector512.Load(tile.Initial + 32);
+        Vector512<float> s10 = Vector512.Load(tile.Initial);
+        Vector512<float> s11 = Vector512.Load(tile.Initial + 16);
+        Vector512<float> s12 = Vector512.Load(tile.Initial + 32);
+        Vector512<float> s20 = Vector512.Load(tile.Initial);
+        Vector512<float> s21 = Vector512.Load(tile.Initial + 16);
+        Vector512<float> s22 = Vector512.Load(tile.Initial + 32);
+        Vector512<float> s30 = Vector512.Load(tile.Initial);
+        Vector512<float> s31 = Vector512.Load(tile.Initial + 16);
+        Vector512<float> s32 = Vector512.Load(tile.Initial + 32);
+        Vector512<float> s40 = Vector512.Load(tile.Initial);
+        Vector512<float> s41 = Vector512.Load(tile.Initial + 16);
+        Vector512<float> s42 = Vector512.Load(tile.Initial + 32);
+        Vector512<float> s50 = Vector512.Load(tile.Initial);
+        Vector512<float> s51 = Vector512.Load(tile.Initial + 16);
+        Vector512<float> s52 = Vector512.Load(tile.Initial + 32);
+        Vector512<float> s60 = Vector512.Load(tile.Initial);
+        Vector512<float> s61 = Vector512.Load(tile.Initial + 16);
+        Vector512<float> s62 = Vector512.Load(tile.Initial + 32);
+        Vector512<float> s70 = Vector512.Load(tile.Initial);
+        Vector512<float> s71 = Vector512.Load(tile.Initial + 16);
+        Vector512<float> s72 = Vector512.Load(tile.Initial + 32);
+        if (tile.Load)
         {
-            float* start = source + runs[t].Offset;
-            int length = runs[t].Length;
+            float* loaded = tile.Output;
+            int* from = tile.OutputOffsets;
+            s00 = Vector512.Load(loaded + from[0]);
+            s01 = Vector512.Load(loaded + from[0] + 16);
+            s02 = Vector512.Load(loaded + from[0] + 32);
+            s10 = Vector512.Load(loaded + from[1]);
+            s11 = Vector512.Load(loaded + from[1] + 16);
+            s12 = Vector512.Load(loaded + from[1] + 32);
+            s20 = Vector512.Load(loaded + from[2]);
+            s21 = Vector512.Load(loaded + from[2] + 16);
+            s22 = Vector512.Load(loaded + from[2] + 32);
+            s30 = Vector512.Load(loaded + from[3]);
+            s31 = Vector512.Load(loaded + from[3] + 16);
+            s32 = Vector512.Load(loaded + from[3] + 32);
+            s40 = Vector512.Load(loaded + from[4]);
+            s41 = Vector512.Load(loaded + from[4] + 16);
+            s42 = Vector512.Load(loaded + from[4] + 32);
+            s50 = Vector512.Load(loaded + from[5]);
+            s51 = Vector512.Load(loaded + from[5] + 16);
+            s52 = Vector512.Load(loaded + from[5] + 32);
+            s60 = Vector512.Load(loaded + from[6]);
+            s61 = Vector512.Load(loaded + from[6] + 16);
+            s62 = Vector512.Load(loaded + from[6] + 32);
+            s70 = Vector512.Load(loaded + from[7]);
+            s71 = Vector512.Load(loaded + from[7] + 16);
+            s72 = Vector512.Load(loaded + from[7] + 32);
+        }
+
+        TapRun* run = tile.Runs;
+        TapRun* end = run + tile.RunCount;
+        float* weights = tile.Weights;
+        int* pixels = tile.Pixels;
+        for (; run < end; run++)
+        {
+            float* start = tile.Source + run->Offset;
+            nint length = run->Length;
             float* p0 = start + pixels[0];
             float* p1 = start + pixels[1];
             float* p2 = start + pixels[2];
@@ -319,29 +333,31 @@ internal static unsafe class CpuConvolutionTiles
             }
         }
 
-        sums[0] = s00;
-        sums[1] = s01;
-        sums[2] = s02;
-        sums[3] = s10;
-        sums[4] = s11;
-        sums[5] = s12;
-        sums[6] = s20;
-        sums[7] = s21;
-        sums[8] = s22;
-        sums[9] = s30;
-        sums[10] = s31;
-        sums[11] = s32;
-        sums[12] = s40;
-        sums[13] = s41;
-        sums[14] = s42;
-        sums[15] = s50;
-        sums[16] = s51;
-        sums[17] = s52;
-        sums[18] = s60;
-        sums[19] = s61;
-        sums[20] = s62;
-        sums[21] = s70;
-        sums[22] = s71;
-        sums[23] = s72;
+        float* output = tile.Output;
+        int* to = tile.OutputOffsets;
+        s00.Store(output + to[0]);
+        s01.Store(output + to[0] + 16);
+        s02.Store(output + to[0] + 32);
+        s10.Store(output + to[1]);
+        s11.Store(output + to[1] + 16);
+        s12.Store(output + to[1] + 32);
+        s20.Store(output + to[2]);
+        s21.Store(output + to[2] + 16);
+        s22.Store(output + to[2] + 32);
+        s30.Store(output + to[3]);
+        s31.Store(output + to[3] + 16);
+        s32.Store(output + to[3] + 32);
+        s40.Store(output + to[4]);
+        s41.Store(output + to[4] + 16);
+        s42.Store(output + to[4] + 32);
+        s50.Store(output + to[5]);
+        s51.Store(output + to[5] + 16);
+        s52.Store(output + to[5] + 32);
+        s60.Store(output + to[6]);
+        s61.Store(output + to[6] + 16);
+        s62.Store(output + to[6] + 32);
+        s70.Store(output + to[7]);
+        s71.Store(output + to[7] + 16);
+        s72.Store(output + to[7] + 32);
     }
 }

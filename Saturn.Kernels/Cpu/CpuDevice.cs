@@ -28,12 +28,20 @@ public sealed class CpuDevice : Device
     /// <summary>Opens the host processor.</summary>
     /// <param name="workers">Threads to use; by default one per processor that this process may run on.</param>
     public CpuDevice(int? workers = null)
+        : this(workers, Vector512.IsHardwareAccelerated)
+    {
+    }
+
+    /// <summary>Opens the host processor with tiles of one width, which need not be the one that it is best at.</summary>
+    /// <param name="workers">Threads to use.</param>
+    /// <param name="wide">Whether convolutions and matrix products take the 512-bit tiles or the 256-bit ones.</param>
+    internal CpuDevice(int? workers, bool wide)
     {
         team = new WorkerTeam(workers ?? Environment.ProcessorCount);
-        convolution = new CpuConvolution(team, memory);
+        convolution = new CpuConvolution(team, memory, wide);
         elementwise = new CpuElementwise(team);
         reduction = new CpuReduction(team);
-        matrix = new CpuMatrix(team, memory);
+        matrix = new CpuMatrix(team, memory, wide);
         normalization = new CpuNormalization(team, memory);
         activation = new CpuActivation(team, memory);
         pooling = new CpuPooling(team);

@@ -78,6 +78,9 @@ internal unsafe struct CpuFilterGradient : IParallelJob
     public int WeightPitch;
     public bool Accumulate;
 
+    /// <summary>Whether the tiles are the 512-bit ones.</summary>
+    public bool Wide;
+
     /// <summary>Output channels in eights.</summary>
     public readonly int OutputBlocks => (OutputChannels + 7) / 8;
 
@@ -165,6 +168,9 @@ internal unsafe struct CpuFilterGradient : IParallelJob
                             tile.Target2 = width > 2 ? Target(imageChunk, vector + 2, block) : null;
                             switch (width)
                             {
+                                case var _ when !Wide:
+                                    CpuNarrowTiles.FilterGradient(tile, width);
+                                    break;
                                 case 1:
                                     CpuFilterGradientTiles.Tile1(tile);
                                     break;
@@ -272,44 +278,13 @@ internal unsafe struct CpuFilterGradient : IParallelJob
                     else
                     {
                         new Span<float>(to, firstColumn * channels).Clear();
-                        CopyPixels(from, to + firstColumn * channels, lastColumn - firstColumn, columnStep * InputPitch, channels);
+                        CpuTapConvolution.CopyPixels(from, to + firstColumn * channels, lastColumn - firstColumn, columnStep * InputPitch, channels);
                         new Span<float>(to + lastColumn * channels, (PaddedWidth - lastColumn) * channels).Clear();
                     }
 
                     to += blockFloats;
                     from += channels;
                 }
-            }
-        }
-    }
-
-    private static void CopyPixels(float* from, float* to, int pixels, nint step, int channels)
-    {
-        if (channels == 16)
-        {
-            for (int p = 0; p < pixels; p++)
-            {
-                Vector512.Load(from).Store(to);
-                from += step;
-                to += 16;
-            }
-        }
-        else if (step == channels)
-        {
-            Buffer.MemoryCopy(from, to, (long)pixels * channels * sizeof(float), (long)pixels * channels * sizeof(float));
-        }
-        else
-        {
-            for (int p = 0; p < pixels; p++)
-            {
-                // Vectors may run over into the next pixel, which is written afterwards, and at the end into the row's margin or slack, which is cleared afterwards.
-                for (int c = 0; c < channels; c += 8)
-                {
-                    Vector256.Load(from + c).Store(to + c);
-                }
-
-                from += step;
-                to += channels;
             }
         }
     }

@@ -87,7 +87,7 @@ internal sealed unsafe partial class CpuNormalization
             for (int c = 0; c < Pitch; c++)
             {
                 double normal = (x[c] - mean) * inverseStd;
-                y[c] = c >= Channels ? 0 : Gamma == null ? (float)normal : (float)(normal * Gamma[c] + Beta[c]);
+                y[c] = c >= Channels ? 0 : (float)(normal * (Gamma == null ? 1 : Gamma[c]) + (Beta == null ? 0 : Beta[c]));
             }
 
             Saved[item * 2L] = (float)mean;

@@ -5,9 +5,10 @@ using Saturn.Kernels.Families;
 namespace Saturn.Kernels.Cpu;
 
 /// <summary>Matrix products on the host, on the tiles of the convolutions: rows of A are the pixels, and B is packed like the weights of a 1×1 filter.</summary>
-internal sealed unsafe class CpuMatrix(WorkerTeam team, CpuMemory memory) : IMatrixKernels
+internal sealed unsafe class CpuMatrix(WorkerTeam team, CpuMemory memory, bool wide) : IMatrixKernels
 {
-    private const int RowsPerTask = 64;
+    /// <summary>A multiple of the rows of every tile.</summary>
+    private const int RowsPerTask = 48;
 
     /// <inheritdoc/>
     public void Multiply(in MatrixShape shape, DeviceBuffer left, DeviceBuffer right, DeviceBuffer output, float alpha = 1, float beta = 0)
@@ -24,6 +25,7 @@ internal sealed unsafe class CpuMatrix(WorkerTeam team, CpuMemory memory) : IMat
                 Right = (float*)right.Address + batch * shape.RightBatchStride,
                 Packed = (float*)packed.Address,
                 Rows = (float*)rows.Address,
+                Wide = wide,
             };
             int vectors = (shape.Columns + 15) / 16;
             pack.Vectors = vectors;
@@ -37,6 +39,7 @@ internal sealed unsafe class CpuMatrix(WorkerTeam team, CpuMemory memory) : IMat
                 Output = (float*)output.Address + batch * shape.OutputBatchStride,
                 Alpha = alpha,
                 Beta = beta,
+                Wide = wide,
             };
             team.Run(ref product, (shape.Rows + RowsPerTask - 1) / RowsPerTask);
         }
@@ -56,6 +59,7 @@ internal sealed unsafe class CpuMatrix(WorkerTeam team, CpuMemory memory) : IMat
         public float* Packed;
         public float* Rows;
         public int Vectors;
+        public bool Wide;
 
         public readonly void Run(int item, int worker)
         {
@@ -74,7 +78,7 @@ internal sealed unsafe class CpuMatrix(WorkerTeam team, CpuMemory memory) : IMat
                 return;
             }
 
-            PackWeights.Target(Shape.Columns, item, Shape.Depth, Packed, out float* target, out int step);
+            float* target = Packed + new ChannelBlocks(Shape.Columns, Wide).PackedOffset(item, Shape.Depth, out int step);
             int lanes = Math.Min(16, Shape.Columns - item * 16);
             for (int k = 0; k < Shape.Depth; k++)
             {
@@ -98,53 +102,64 @@ internal sealed unsafe class CpuMatrix(WorkerTeam team, CpuMemory memory) : IMat
         public float* Output;
         public float Alpha;
         public float Beta;
+        public bool Wide;
 
         [SkipLocalsInit]
         public readonly void Run(int item, int worker)
         {
-            Vector512<float>* sums = stackalloc Vector512<float>[24];
+            float* initial = stackalloc float[48];
+            float* buffer = stackalloc float[8 * 48];
             int* offsets = stackalloc int[8];
+            int* outputOffsets = stackalloc int[8];
+            int* bufferOffsets = stackalloc int[8];
+            new Span<float>(initial, 48).Clear();
             TapRun run = new() { Offset = 0, Length = Shape.Depth };
+            ConvolutionTile tile = new() { Runs = &run, RunCount = 1, Initial = initial, Pixels = offsets };
             int first = item * RowsPerTask;
             int last = Math.Min(first + RowsPerTask, Shape.Rows);
-            int vectors = (Shape.Columns + 15) / 16;
+            ChannelBlocks blocks = new(Shape.Columns, Wide);
+            int step = Wide ? 8 : CpuNarrowTiles.Pixels;
             int width;
-            for (int vector = 0; vector < vectors; vector += width)
+            for (int vector = 0; vector < blocks.Vectors; vector += width)
             {
-                width = vectors - vector == 3 ? 3 : Math.Min(2, vectors - vector);
-                float* block = Packed + (long)vector * 16 * Shape.Depth;
-                for (int row = first; row < last; row += 8)
+                width = blocks.WidthAt(vector);
+                tile.Weights = Packed + (long)vector * 16 * Shape.Depth;
+                bool plain = Alpha == 1 && Beta == 0 && (vector + width) * 16 <= Math.Min(Shape.OutputPitch, Kernels.Shape.PitchOf(Shape.Columns));
+                for (int row = first; row < last; row += step)
                 {
-                    int count = Math.Min(8, last - row);
-                    for (int i = 0; i < 8; i++)
+                    int count = Math.Min(step, last - row);
+                    for (int i = 0; i < step; i++)
                     {
                         offsets[i] = Math.Min(i, count - 1) * LeftPitch;
+                        outputOffsets[i] = i * Shape.OutputPitch;
+                        bufferOffsets[i] = i * width * 16;
                     }
 
-                    for (int i = 0; i < 8 * width; i++)
-                    {
-                        sums[i] = Vector512<float>.Zero;
-                    }
-
-                    float* source = Left + (long)row * LeftPitch;
+                    bool direct = plain && count == step;
+                    tile.Source = Left + (long)row * LeftPitch;
+                    tile.Output = direct ? Output + (long)row * Shape.OutputPitch + vector * 16 : buffer;
+                    tile.OutputOffsets = direct ? outputOffsets : bufferOffsets;
                     switch (width)
                     {
+                        case var _ when !Wide:
+                            CpuNarrowTiles.Convolution(tile);
+                            break;
                         case 1:
-                            CpuConvolutionTiles.Tile1(source, offsets, &run, 1, block, sums);
+                            CpuConvolutionTiles.Tile1(tile);
                             break;
                         case 2:
-                            CpuConvolutionTiles.Tile2(source, offsets, &run, 1, block, sums);
+                            CpuConvolutionTiles.Tile2(tile);
                             break;
                         default:
-                            CpuConvolutionTiles.Tile3(source, offsets, &run, 1, block, sums);
+                            CpuConvolutionTiles.Tile3(tile);
                             break;
                     }
 
-                    for (int i = 0; i < count; i++)
+                    for (int i = 0; !direct && i < count; i++)
                     {
                         for (int v = 0; v < width; v++)
                         {
-                            Store(sums[i * width + v], row + i, (vector + v) * 16);
+                            Store(Vector512.Load(buffer + bufferOffsets[i] + v * 16), row + i, (vector + v) * 16);
                         }
                     }
                 }

@@ -1,3 +1,4 @@
+using System.Runtime.Intrinsics;
 using Saturn.Kernels.Families;
 
 namespace Saturn.Kernels.Cpu;
@@ -16,25 +17,7 @@ internal sealed unsafe partial class CpuNormalization(WorkerTeam team, CpuMemory
         DeviceBuffer partials = memory.Allocate(chunks.Count * 2L * pitch * sizeof(double));
         MomentsJob job = new() { Chunks = chunks, Pitch = pitch, Input = (float*)input.Address, Partials = (double*)partials.Address };
         team.Run(ref job, chunks.Count);
-        double* result = (double*)moments.Address;
-        for (int c = 0; c < pitch; c++)
-        {
-            double count = 0, mean = 0, squares = 0;
-            for (int chunk = 0; chunk < chunks.Count; chunk++)
-            {
-                // Chan, Golub and LeVeque (1979): two sets' moments give those of their union.
-                double n = chunks.RowsOf(chunk);
-                double delta = job.Partials[chunk * 2L * pitch + c] - mean;
-                double total = count + n;
-                mean += delta * n / total;
-                squares += job.Partials[chunk * 2L * pitch + pitch + c] + delta * delta * count * n / total;
-                count = total;
-            }
-
-            result[c] = c < channels ? mean : 0;
-            result[pitch + c] = c < channels ? squares : 0;
-        }
-
+        ChannelMoments.Merge(job.Partials, chunks.Count, chunks.RowsOf(0), rows, channels, pitch, (double*)moments.Address);
         memory.Free(partials);
     }
 
@@ -139,6 +122,7 @@ internal sealed unsafe partial class CpuNormalization(WorkerTeam team, CpuMemory
         };
         DeviceBuffer partials = memory.Allocate(chunks.Count * 2L * pitch * sizeof(float));
         DeviceBuffer factors = memory.Allocate(3L * pitch * sizeof(float));
+        DeviceBuffer merged = memory.Allocate(2L * pitch * sizeof(double));
         job.Partials = (float*)partials.Address;
         job.Factors = (float*)factors.Address;
         if (batchStatistics || !gammaGradient.IsNone || !betaGradient.IsNone)
@@ -150,15 +134,24 @@ internal sealed unsafe partial class CpuNormalization(WorkerTeam team, CpuMemory
             new Span<float>(job.Partials, chunks.Count * 2 * pitch).Clear();
         }
 
+        // Σ dz and Σ dz·(x − mean) of all chunks, in double precision and in order.
+        double* totals = (double*)merged.Address;
+        new Span<double>(totals, 2 * pitch).Clear();
+        for (int chunk = 0; chunk < chunks.Count; chunk++)
+        {
+            float* partial = job.Partials + chunk * 2L * pitch;
+            for (int c = 0; c < 2 * pitch; c += 8)
+            {
+                (Vector256<double> lower, Vector256<double> upper) = Vector256.Widen(Vector256.Load(partial + c));
+                (Vector256.Load(totals + c) + lower).Store(totals + c);
+                (Vector256.Load(totals + c + 4) + upper).Store(totals + c + 4);
+            }
+        }
+
         for (int c = 0; c < pitch; c++)
         {
-            double sum = 0, product = 0;
-            for (int chunk = 0; c < shape.Channels && chunk < chunks.Count; chunk++)
-            {
-                sum += job.Partials[chunk * 2L * pitch + c];
-                product += job.Partials[chunk * 2L * pitch + pitch + c];
-            }
-
+            double sum = c < shape.Channels ? totals[c] : 0;
+            double product = c < shape.Channels ? totals[pitch + c] : 0;
             double inverseStd = statistics[pitch + c];
             double scale = statistics[2 * pitch + c];
             product *= inverseStd;
@@ -178,6 +171,7 @@ internal sealed unsafe partial class CpuNormalization(WorkerTeam team, CpuMemory
             team.Run(ref job, chunks.Count);
         }
 
+        memory.Free(merged);
         memory.Free(factors);
         memory.Free(partials);
     }
@@ -229,13 +223,21 @@ internal readonly struct RowChunks
 internal static unsafe class ActivityBits
 {
     /// <summary>Writes or combines bits.</summary>
-    /// <param name="extrema">[chunks, pitch]: the largest value (or magnitude) of each channel in each chunk.</param>
+    /// <param name="extrema">[chunks, pitch]: the largest value (or magnitude) of each channel in each chunk; the first chunk's are overwritten.</param>
     /// <param name="chunks">Chunks.</param>
     /// <param name="pitch">Floats a chunk.</param>
     /// <param name="channels">Channels.</param>
     /// <param name="activity">Criterion and destination.</param>
     public static void Write(float* extrema, int chunks, int pitch, int channels, in ActivityReport activity)
     {
+        for (int chunk = 1; chunk < chunks; chunk++)
+        {
+            for (int c = 0; c < pitch; c += 8)
+            {
+                Vector256.Max(Vector256.Load(extrema + c), Vector256.Load(extrema + (long)chunk * pitch + c)).Store(extrema + c);
+            }
+        }
+
         uint* words = (uint*)activity.Flags.Address;
         bool magnitude = activity.Criterion == ActivityCriterion.MagnitudeAtLeastThreshold;
         for (int word = 0; word < ActivityReport.WordCount(channels); word++)
@@ -243,11 +245,7 @@ internal static unsafe class ActivityBits
             uint bits = 0;
             for (int bit = 0; bit < 32 && word * 32 + bit < channels; bit++)
             {
-                float largest = float.NegativeInfinity;
-                for (int chunk = 0; chunk < chunks; chunk++)
-                {
-                    largest = Math.Max(largest, extrema[(long)chunk * pitch + word * 32 + bit]);
-                }
+                float largest = extrema[word * 32 + bit];
 
                 // A channel that is not a number is not dead: the run has diverged and must be seen to.
                 bool active = magnitude ? !(largest < activity.Threshold) : !(largest <= activity.Threshold);

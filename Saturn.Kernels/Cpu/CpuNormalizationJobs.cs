@@ -7,49 +7,109 @@ namespace Saturn.Kernels.Cpu;
 /// <summary>Mean and Σ(x − mean)² of each channel in a chunk of rows, with the first row as the pivot.</summary>
 internal unsafe struct MomentsJob : IParallelJob
 {
+    /// <summary>Sums of sums: rounding grows with this plus the number of blocks instead of with the number of rows.</summary>
+    private const int BlockRows = 64;
+
     public RowChunks Chunks;
     public int Pitch;
     public float* Input;
     public double* Partials;
 
-    public void Run(int item, int worker)
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public readonly void Run(int item, int worker)
     {
         int rows = Chunks.RowsOf(item);
         float* first = Input + (long)Chunks.First(item) * Pitch;
         double* mean = Partials + item * 2L * Pitch;
-        double* squares = mean + Pitch;
-        float* results = stackalloc float[24];
-        for (int c = 0; c < Pitch; c += 8)
+        int c = 0;
+        for (; c + 32 <= Pitch; c += 32)
         {
-            Vector256<float> pivot = Vector256.Load(first + c);
-            Vector256<float> sum = default, square = default;
-            float* x = first + c;
-            for (int block = 0; block < rows; block += 64)
-            {
-                // Sums of sums: rounding grows with 64 plus the number of blocks instead of with the number of rows.
-                Vector256<float> blockSum = default, blockSquare = default;
-                for (int row = block; row < Math.Min(block + 64, rows); row++)
-                {
-                    Vector256<float> d = Vector256.Load(x) - pivot;
-                    blockSum += d;
-                    blockSquare = Vector256.FusedMultiplyAdd(d, d, blockSquare);
-                    x += Pitch;
-                }
-
-                sum += blockSum;
-                square += blockSquare;
-            }
-
-            pivot.Store(results);
-            sum.Store(results + 8);
-            square.Store(results + 16);
-            for (int lane = 0; lane < 8; lane++)
-            {
-                double s = results[8 + lane];
-                mean[c + lane] = results[lane] + s / rows;
-                squares[c + lane] = Math.Max(0, results[16 + lane] - s * s / rows);
-            }
+            Four(first + c, rows, mean + c);
         }
+
+        for (; c < Pitch; c += 8)
+        {
+            One(first + c, rows, mean + c);
+        }
+    }
+
+    /// <summary>Thirty-two channels: sums of four vectors do not wait for each other.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private readonly void Four(float* x, int rows, double* mean)
+    {
+        Vector256<float> pivot0 = Vector256.Load(x), pivot1 = Vector256.Load(x + 8), pivot2 = Vector256.Load(x + 16), pivot3 = Vector256.Load(x + 24);
+        Vector256<float> sum0 = default, sum1 = default, sum2 = default, sum3 = default, square0 = default, square1 = default, square2 = default, square3 = default;
+        for (int block = 0; block < rows; block += BlockRows)
+        {
+            Vector256<float> s0 = default, s1 = default, s2 = default, s3 = default, q0 = default, q1 = default, q2 = default, q3 = default;
+            int last = Math.Min(block + BlockRows, rows);
+            for (int row = block; row < last; row++)
+            {
+                Vector256<float> d0 = Vector256.Load(x) - pivot0;
+                s0 += d0;
+                q0 = Vector256.FusedMultiplyAdd(d0, d0, q0);
+                Vector256<float> d1 = Vector256.Load(x + 8) - pivot1;
+                s1 += d1;
+                q1 = Vector256.FusedMultiplyAdd(d1, d1, q1);
+                Vector256<float> d2 = Vector256.Load(x + 16) - pivot2;
+                s2 += d2;
+                q2 = Vector256.FusedMultiplyAdd(d2, d2, q2);
+                Vector256<float> d3 = Vector256.Load(x + 24) - pivot3;
+                s3 += d3;
+                q3 = Vector256.FusedMultiplyAdd(d3, d3, q3);
+                x += Pitch;
+            }
+
+            sum0 += s0;
+            sum1 += s1;
+            sum2 += s2;
+            sum3 += s3;
+            square0 += q0;
+            square1 += q1;
+            square2 += q2;
+            square3 += q3;
+        }
+
+        Write(pivot0, sum0, square0, rows, mean);
+        Write(pivot1, sum1, square1, rows, mean + 8);
+        Write(pivot2, sum2, square2, rows, mean + 16);
+        Write(pivot3, sum3, square3, rows, mean + 24);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private readonly void One(float* x, int rows, double* mean)
+    {
+        Vector256<float> pivot = Vector256.Load(x);
+        Vector256<float> sum = default, square = default;
+        for (int block = 0; block < rows; block += BlockRows)
+        {
+            Vector256<float> s = default, q = default;
+            int last = Math.Min(block + BlockRows, rows);
+            for (int row = block; row < last; row++)
+            {
+                Vector256<float> d = Vector256.Load(x) - pivot;
+                s += d;
+                q = Vector256.FusedMultiplyAdd(d, d, q);
+                x += Pitch;
+            }
+
+            sum += s;
+            square += q;
+        }
+
+        Write(pivot, sum, square, rows, mean);
+    }
+
+    private readonly void Write(Vector256<float> pivot, Vector256<float> sum, Vector256<float> square, int rows, double* mean)
+    {
+        (Vector256<double> lowerPivot, Vector256<double> upperPivot) = Vector256.Widen(pivot);
+        (Vector256<double> lowerSum, Vector256<double> upperSum) = Vector256.Widen(sum);
+        (Vector256<double> lowerSquare, Vector256<double> upperSquare) = Vector256.Widen(square);
+        Vector256<double> n = Vector256.Create((double)rows);
+        (lowerPivot + lowerSum / n).Store(mean);
+        (upperPivot + upperSum / n).Store(mean + 4);
+        Vector256.Max(Vector256<double>.Zero, lowerSquare - lowerSum * lowerSum / n).Store(mean + Pitch);
+        Vector256.Max(Vector256<double>.Zero, upperSquare - upperSum * upperSum / n).Store(mean + Pitch + 4);
     }
 }
 
@@ -72,6 +132,7 @@ internal unsafe struct NormalizeJob : IParallelJob
     public bool Magnitude;
 
     [SkipLocalsInit]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public void Run(int item, int worker)
     {
         int first = Chunks.First(item);
@@ -136,7 +197,8 @@ internal unsafe struct NormalizeJob : IParallelJob
             u.Store(y + c);
             if (extrema != null)
             {
-                Vector512<float> value = Magnitude ? Vector512.Abs(u) : u;
+                // What is not a number counts as +∞: the second operand again.
+                Vector512<float> value = Vector512.MinNative(Magnitude ? Vector512.Abs(u) : u, Vector512.Create(float.PositiveInfinity));
                 Vector512.MaxNative(Vector512.Load(extrema + c), value).Store(extrema + c);
             }
         }
@@ -157,7 +219,7 @@ internal unsafe struct NormalizeJob : IParallelJob
             u.Store(y + c);
             if (extrema != null)
             {
-                Vector256<float> value = Magnitude ? Vector256.Abs(u) : u;
+                Vector256<float> value = Vector256.MinNative(Magnitude ? Vector256.Abs(u) : u, Vector256.Create(float.PositiveInfinity));
                 Vector256.MaxNative(Vector256.Load(extrema + c), value).Store(extrema + c);
             }
         }
@@ -203,6 +265,7 @@ internal unsafe struct NormalizeBackwardJob : IParallelJob
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private readonly void Sum(int item)
     {
         int rows = Chunks.RowsOf(item);
@@ -256,6 +319,7 @@ internal unsafe struct NormalizeBackwardJob : IParallelJob
     }
 
     [SkipLocalsInit]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private readonly void Distribute(int item)
     {
         int first = Chunks.First(item);

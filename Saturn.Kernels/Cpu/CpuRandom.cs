@@ -15,7 +15,7 @@ internal sealed unsafe class CpuRandom(WorkerTeam team) : IRandomKernels
 
     /// <inheritdoc/>
     public void Uniform(in Shape shape, RandomKey key, float low, float high, DeviceBuffer output) =>
-        Run(Kind.Uniform, shape, key, high - low, low, null, output, false);
+        Run(Kind.Uniform, shape, key, high - low, low, null, output, false, MathF.BitDecrement(high));
 
     /// <inheritdoc/>
     public void Normal(in Shape shape, RandomKey key, float mean, float standardDeviation, DeviceBuffer output) =>
@@ -25,7 +25,7 @@ internal sealed unsafe class CpuRandom(WorkerTeam team) : IRandomKernels
     public void Dropout(in Shape shape, RandomKey key, float probability, DeviceBuffer input, DeviceBuffer output, GradientMode mode) =>
         Run(Kind.Dropout, shape, key, 1 / (1 - probability), probability, (float*)input.Address, output, mode == GradientMode.Accumulate);
 
-    private void Run(Kind kind, in Shape shape, RandomKey key, float scale, float offset, float* input, DeviceBuffer output, bool accumulate)
+    private void Run(Kind kind, in Shape shape, RandomKey key, float scale, float offset, float* input, DeviceBuffer output, bool accumulate, float largest = 0)
     {
         (uint key0, uint key1) = Philox.DeriveKey(key.Seed, key.Step);
         Job job = new()
@@ -39,6 +39,7 @@ internal sealed unsafe class CpuRandom(WorkerTeam team) : IRandomKernels
             Stream = key.Stream,
             Scale = scale,
             Offset = offset,
+            Largest = largest,
             Input = input,
             Output = (float*)output.Address,
             Accumulate = accumulate,
@@ -57,6 +58,7 @@ internal sealed unsafe class CpuRandom(WorkerTeam team) : IRandomKernels
         public uint Stream;
         public float Scale;
         public float Offset;
+        public float Largest;
         public float* Input;
         public float* Output;
         public bool Accumulate;
@@ -81,7 +83,7 @@ internal sealed unsafe class CpuRandom(WorkerTeam team) : IRandomKernels
                     {
                         Vector512<float> uniform = Philox.Uniforms(indices, (uint)row, 0, Stream, Key0, Key1);
                         value = Kind == Kind.Uniform
-                            ? Vector512.FusedMultiplyAdd(uniform, Vector512.Create(Scale), Vector512.Create(Offset))
+                            ? Vector512.MinNative(Vector512.FusedMultiplyAdd(uniform, Vector512.Create(Scale), Vector512.Create(Offset)), Vector512.Create(Largest))
                             : Vector512.GreaterThanOrEqual(uniform, Vector512.Create(Offset)) & (CpuTapConvolution.LoadLanes(Input + start + c, valid) * Scale);
                     }
 

@@ -61,6 +61,9 @@ internal unsafe struct CpuTapConvolution : IParallelJob
     public bool Accumulate;
     public float* Bias;
 
+    /// <summary>Whether the tiles are the 512-bit ones.</summary>
+    public bool Wide;
+
     public TapClass* Classes;
     public int ClassCount;
     public TapRun* Runs;
@@ -78,7 +81,7 @@ internal unsafe struct CpuTapConvolution : IParallelJob
     /// <summary>Floats from one padded pixel to the next.</summary>
     public readonly int PixelStride => Direct ? SourcePitch : SourceChannels;
 
-    private readonly int Vectors => (OutputChannels + 15) / 16;
+    private readonly ChannelBlocks Blocks => new(OutputChannels, Wide);
 
     public void Run(int item, int worker)
     {
@@ -103,24 +106,21 @@ internal unsafe struct CpuTapConvolution : IParallelJob
         float* output = Output + (long)firstImage * OutputHeight * OutputWidth * OutputPitch + OutputChannelOffset;
         for (int c = 0; c < ClassCount; c++)
         {
-            RunClass(Classes[c], images, source, output, sourceOffsets, part);
-        }
-
-        if (Moments != null)
-        {
-            CollectMoments(output, images * OutputHeight * OutputWidth, group, part);
+            RunClass(Classes[c], images, source, output, sourceOffsets, group, part);
         }
     }
 
     /// <summary>The channel blocks of a part: pairs of vectors, with a last block of three or one where the number is odd.</summary>
     private readonly void PartRange(int part, out int firstVector, out int lastVector)
     {
-        int pairs = Math.Max(1, Vectors / 2);
+        int vectors = Blocks.Vectors;
+        int pairs = Math.Max(1, vectors / 2);
         firstVector = part * pairs / ChannelParts * 2;
-        lastVector = part == ChannelParts - 1 ? Vectors : (part + 1) * pairs / ChannelParts * 2;
+        lastVector = part == ChannelParts - 1 ? vectors : (part + 1) * pairs / ChannelParts * 2;
     }
 
-    private readonly void RunClass(in TapClass taps, int images, float* source, float* output, int* sourceOffsets, int part)
+    [SkipLocalsInit]
+    private readonly void RunClass(in TapClass taps, int images, float* source, float* output, int* sourceOffsets, int group, int part)
     {
         int pixels = images * taps.Rows * taps.Columns;
         if (pixels == 0)
@@ -128,7 +128,8 @@ internal unsafe struct CpuTapConvolution : IParallelJob
             return;
         }
 
-        int paddedPixels = (pixels + 7) & ~7;
+        // The last tile may reach beyond the pixels.
+        int paddedPixels = (pixels + 15) & ~7;
         int* outputOffsets = sourceOffsets + paddedPixels;
         ListPixels(taps, images, sourceOffsets, outputOffsets);
         for (int p = pixels; p < paddedPixels; p++)
@@ -136,10 +137,11 @@ internal unsafe struct CpuTapConvolution : IParallelJob
             sourceOffsets[p] = sourceOffsets[pixels - 1];
         }
 
+        VectorMoments* moments = stackalloc VectorMoments[3];
         PartRange(part, out int vector, out int lastVector);
         while (vector < lastVector)
         {
-            int width = lastVector - vector == 3 ? 3 : Math.Min(2, lastVector - vector);
+            int width = Blocks.WidthAt(vector);
             float* block = Weights + taps.WeightOffset + (long)vector * 16 * taps.Depth;
             int run = 0;
             bool first = true;
@@ -154,7 +156,10 @@ internal unsafe struct CpuTapConvolution : IParallelJob
                     partRuns++;
                 }
 
-                RunBlock(source, sourceOffsets, output, outputOffsets, pixels, Runs + taps.RunStart + run, partRuns, block, vector, width, first);
+                bool last = run + partRuns == taps.RunCount;
+                RunBlock(
+                    source, sourceOffsets, output, outputOffsets, taps, pixels, Runs + taps.RunStart + run, partRuns, block, vector, width, first,
+                    Moments != null && last ? moments : null);
                 block += (long)depth * 16 * width;
                 run += partRuns;
                 first = false;
@@ -162,6 +167,12 @@ internal unsafe struct CpuTapConvolution : IParallelJob
                 {
                     break;
                 }
+            }
+
+            for (int v = 0; Moments != null && v < width; v++)
+            {
+                double* mean = Moments + (long)group * 2 * MomentsPitch + OutputChannelOffset + (vector + v) * 16;
+                moments[v].Finish(pixels, Math.Min(16, OutputChannels - (vector + v) * 16), mean, mean + MomentsPitch);
             }
 
             vector += width;
@@ -181,74 +192,101 @@ internal unsafe struct CpuTapConvolution : IParallelJob
 
     [SkipLocalsInit]
     private readonly void RunBlock(
-        float* source, int* sourceOffsets, float* output, int* outputOffsets, int pixels, TapRun* runs, int runCount, float* weights, int vector, int width, bool first)
+        float* source, int* sourceOffsets, float* output, int* outputOffsets, in TapClass taps, int pixels, TapRun* runs, int runCount, float* weights, int vector, int width,
+        bool first, VectorMoments* moments)
     {
-        Vector512<float>* sums = stackalloc Vector512<float>[24];
-        bool load = Accumulate || !first;
+        float* initial = stackalloc float[48];
+        float* buffer = stackalloc float[8 * 48];
+        int* bufferOffsets = stackalloc int[16];
+        ConvolutionTile tile = new()
+        {
+            Source = source,
+            Runs = runs,
+            RunCount = runCount,
+            Weights = weights,
+            Initial = initial,
+            Load = Accumulate || !first,
+            Step = (nint)SourceColumnStep * PixelStride,
+        };
 
         // Without groups the lanes up to the pitch are written: the packed weights are zero there, which keeps the padding zero.
         int lanes = (OutputChannelOffset == 0 && LastGroup ? OutputPitch : OutputChannels) - vector * 16;
-        int step = 8;
+        for (int lane = 0; lane < width * 16; lane++)
+        {
+            initial[lane] = Bias != null && vector * 16 + lane < OutputChannels ? Bias[OutputChannelOffset + vector * 16 + lane] : 0;
+        }
+
+        bool rows = Wide && width == 1 && taps.Columns % 16 == 0;
+        bool threeTaps = rows && SourceColumnStep == 1 && RunsAreThree(runs, runCount, tile.Step);
+        int step = !Wide ? CpuNarrowTiles.Pixels : rows ? 16 : 8;
+        for (int i = 0; i < step; i++)
+        {
+            bufferOffsets[i] = i * width * 16;
+        }
+
         for (int p = 0; p < pixels; p += step)
         {
-            nint distance = width == 1 ? RegularDistance(sourceOffsets, p, pixels) : 0;
-            step = distance > 0 ? 16 : 8;
             int count = Math.Min(step, pixels - p);
-            for (int i = 0; i < step; i++)
+            bool direct = count == step && lanes >= width * 16;
+            tile.Pixels = sourceOffsets + p;
+            tile.Output = direct ? output + vector * 16 : buffer;
+            tile.OutputOffsets = direct ? outputOffsets + p : bufferOffsets;
+            for (int i = 0; !direct && tile.Load && i < count; i++)
             {
                 for (int v = 0; v < width; v++)
                 {
-                    int valid = Math.Min(16, lanes - v * 16);
-                    sums[i * width + v] = load
-                        ? (i < count ? LoadLanes(output + outputOffsets[p + i] + (vector + v) * 16, valid) : Vector512<float>.Zero)
-                        : Bias == null ? Vector512<float>.Zero : LoadLanes(Bias + OutputChannelOffset + (vector + v) * 16, Math.Min(valid, OutputChannels - (vector + v) * 16));
+                    LoadLanes(output + outputOffsets[p + i] + (vector + v) * 16, lanes - v * 16).Store(buffer + bufferOffsets[i] + v * 16);
                 }
             }
 
             switch (width)
             {
-                case 1 when distance > 0:
-                    CpuConvolutionTiles.Row16(source + sourceOffsets[p], distance, runs, runCount, weights, sums);
+                case var _ when !Wide:
+                    CpuNarrowTiles.Convolution(tile);
+                    break;
+                case 1 when threeTaps:
+                    CpuConvolutionRows.RowOfThreeTaps(tile);
+                    break;
+                case 1 when rows:
+                    CpuConvolutionRows.Row(tile);
                     break;
                 case 1:
-                    CpuConvolutionTiles.Tile1(source, sourceOffsets + p, runs, runCount, weights, sums);
+                    CpuConvolutionTiles.Tile1(tile);
                     break;
                 case 2:
-                    CpuConvolutionTiles.Tile2(source, sourceOffsets + p, runs, runCount, weights, sums);
+                    CpuConvolutionTiles.Tile2(tile);
                     break;
                 default:
-                    CpuConvolutionTiles.Tile3(source, sourceOffsets + p, runs, runCount, weights, sums);
+                    CpuConvolutionTiles.Tile3(tile);
                     break;
             }
 
-            for (int i = 0; i < count; i++)
+            for (int v = 0; moments != null && v < width; v++)
+            {
+                moments[v].Add(tile.Output + v * 16, tile.OutputOffsets, count, p == 0);
+            }
+
+            for (int i = 0; !direct && i < count; i++)
             {
                 for (int v = 0; v < width; v++)
                 {
-                    StoreLanes(sums[i * width + v], output + outputOffsets[p + i] + (vector + v) * 16, Math.Min(16, lanes - v * 16));
+                    StoreLanes(Vector512.Load(buffer + bufferOffsets[i] + v * 16), output + outputOffsets[p + i] + (vector + v) * 16, lanes - v * 16);
                 }
             }
         }
     }
 
-    /// <summary>The distance from one pixel to the next where sixteen of them stand in a row, else 0.</summary>
-    private static nint RegularDistance(int* offsets, int first, int pixels)
+    private static bool RunsAreThree(TapRun* runs, int count, nint channels)
     {
-        if (first + 16 > pixels)
+        for (int i = 0; i < count; i++)
         {
-            return 0;
-        }
-
-        int distance = offsets[first + 1] - offsets[first];
-        for (int i = 2; i < 16; i++)
-        {
-            if (offsets[first + i] - offsets[first + i - 1] != distance)
+            if (runs[i].Length != 3 * channels)
             {
-                return 0;
+                return false;
             }
         }
 
-        return distance;
+        return true;
     }
 
     private readonly void ListPixels(in TapClass taps, int images, int* sourceOffsets, int* outputOffsets)
@@ -294,76 +332,10 @@ internal unsafe struct CpuTapConvolution : IParallelJob
                 int copied = Math.Min(SourceWidth, PaddedWidth - MarginLeft);
                 new Span<float>(to, MarginLeft * channels).Clear();
                 to += MarginLeft * channels;
-                if (SourcePitch == channels)
-                {
-                    Buffer.MemoryCopy(from, to, (long)copied * channels * 4, (long)copied * channels * 4);
-                    to += copied * channels;
-                }
-                else
-                {
-                    for (int column = 0; column < copied; column++)
-                    {
-                        for (int c = 0; c < channels; c++)
-                        {
-                            to[c] = from[c];
-                        }
-
-                        to += channels;
-                        from += SourcePitch;
-                    }
-                }
-
+                CopyPixels(from, to, copied, SourcePitch, channels);
+                to += copied * channels;
                 new Span<float>(to, (PaddedWidth - MarginLeft - copied) * channels).Clear();
             }
-        }
-    }
-
-    /// <summary>Mean and Σ(x − mean)² of one task's output, by channel, with the first pixel as the pivot.</summary>
-    private readonly void CollectMoments(float* output, int pixels, int group, int part)
-    {
-        PartRange(part, out int vector, out int lastVector);
-        double* mean = Moments + (long)group * 2 * MomentsPitch + OutputChannelOffset;
-        double* squares = mean + MomentsPitch;
-        float* results = stackalloc float[48];
-        for (; vector < lastVector; vector++)
-        {
-            int valid = Math.Min(16, OutputChannels - vector * 16);
-            int readable = Math.Min(16, OutputPitch - OutputChannelOffset - vector * 16);
-            float* column = output + vector * 16;
-            Vector512<float> pivot = LoadLanes(column, readable);
-            Vector512<float> sum0 = default, sum1 = default, square0 = default, square1 = default;
-            int p = 0;
-            for (; p + 1 < pixels; p += 2)
-            {
-                Vector512<float> a = LoadLanes(column + (long)p * OutputPitch, readable) - pivot;
-                Vector512<float> b = LoadLanes(column + (long)(p + 1) * OutputPitch, readable) - pivot;
-                sum0 += a;
-                sum1 += b;
-                square0 = Vector512.FusedMultiplyAdd(a, a, square0);
-                square1 = Vector512.FusedMultiplyAdd(b, b, square1);
-            }
-
-            if (p < pixels)
-            {
-                Vector512<float> a = LoadLanes(column + (long)p * OutputPitch, readable) - pivot;
-                sum0 += a;
-                square0 = Vector512.FusedMultiplyAdd(a, a, square0);
-            }
-
-            pivot.Store(results);
-            (sum0 + sum1).Store(results + 16);
-            (square0 + square1).Store(results + 32);
-            WriteMoments(results, pixels, valid, mean + vector * 16, squares + vector * 16);
-        }
-    }
-
-    private static void WriteMoments(float* results, int pixels, int valid, double* mean, double* squares)
-    {
-        for (int lane = 0; lane < valid; lane++)
-        {
-            double sum = results[16 + lane];
-            mean[lane] = results[lane] + sum / pixels;
-            squares[lane] = Math.Max(0, results[32 + lane] - sum * sum / pixels);
         }
     }
 
@@ -412,6 +384,38 @@ internal unsafe struct CpuTapConvolution : IParallelJob
         for (int i = 0; i < lanes; i++)
         {
             to[i] = buffer[i];
+        }
+    }
+
+    /// <summary>Copies the channels of some pixels, <paramref name="step"/> floats apart, so that they stand side by side.</summary>
+    internal static void CopyPixels(float* from, float* to, int pixels, nint step, int channels)
+    {
+        if (step == channels)
+        {
+            Buffer.MemoryCopy(from, to, (long)pixels * channels * sizeof(float), (long)pixels * channels * sizeof(float));
+        }
+        else if (channels == 16)
+        {
+            for (int p = 0; p < pixels; p++)
+            {
+                Vector512.Load(from).Store(to);
+                from += step;
+                to += 16;
+            }
+        }
+        else
+        {
+            for (int p = 0; p < pixels; p++)
+            {
+                // A vector may run over into the next pixel, which is written afterwards, and at the end into the row's margin or the slack behind the last row.
+                for (int c = 0; c < channels; c += 8)
+                {
+                    Vector256.Load(from + c).Store(to + c);
+                }
+
+                from += step;
+                to += channels;
+            }
         }
     }
 }

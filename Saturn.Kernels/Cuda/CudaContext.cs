@@ -10,6 +10,9 @@ namespace Saturn.Kernels.Cuda;
 /// </summary>
 public sealed unsafe class CudaContext : IDisposable
 {
+    [ThreadStatic]
+    private static CudaContext? current;
+
     private readonly List<CudaModule> modules = [];
     private readonly Lazy<KernelCompiler> compiler = new(KernelCompiler.Create);
     private readonly nint handle;
@@ -25,9 +28,10 @@ public sealed unsafe class CudaContext : IDisposable
         Driver = driver;
         Ordinal = ordinal;
         handle = driver.RetainPrimaryContext(ordinal);
-        driver.SetCurrentContext(handle);
+        MakeCurrent();
         Stream = driver.CreateStream();
-        Memory = new CudaMemory(driver, Stream);
+        Memory = new CudaMemory(this);
+        Uploads = new CudaUploads(this);
         MultiprocessorCount = driver.DeviceAttribute(ordinal, CudaDeviceAttribute.MultiprocessorCount);
     }
 
@@ -46,6 +50,9 @@ public sealed unsafe class CudaContext : IDisposable
     /// <summary>The device's memory, also for scratch.</summary>
     internal CudaMemory Memory { get; }
 
+    /// <summary>Copies from the host that do not wait.</summary>
+    internal CudaUploads Uploads { get; }
+
     /// <summary>A module for one of Saturn's own <c>.cu</c> files, or for one of the user's.</summary>
     public CudaModule Module(KernelSource source)
     {
@@ -54,18 +61,47 @@ public sealed unsafe class CudaContext : IDisposable
         return module;
     }
 
+    /// <summary>A module of code that is compiled already: machine code for this device, or PTX.</summary>
+    /// <param name="image">The code.</param>
+    /// <param name="name">Its name in errors.</param>
+    public CudaModule Module(byte[] image, string name)
+    {
+        ArgumentNullException.ThrowIfNull(image);
+        CudaModule module = new(this, image, name);
+        modules.Add(module);
+        return module;
+    }
+
+    /// <summary>
+    /// Makes the context current on the calling thread, unless it is. Everything that calls the driver does so first: a device may be used from any thread, and the driver acts on the
+    /// thread's context.
+    /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    internal void MakeCurrent()
+    {
+        if (current != this)
+        {
+            Driver.SetCurrentContext(handle);
+            current = this;
+        }
+    }
+
     /// <summary>Launches a loaded kernel on the stream.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    internal void Launch(nint function, in LaunchGeometry geometry, void* arguments, nuint argumentBytes) =>
+    internal void Launch(nint function, in LaunchGeometry geometry, void* arguments, nuint argumentBytes)
+    {
+        MakeCurrent();
         Driver.Launch(function, geometry, arguments, argumentBytes, Stream);
+    }
 
     internal nint LoadModule(KernelSource source)
     {
+        MakeCurrent();
         CompiledModule compiled = compiler.Value.Compile(source, new KernelTarget(Driver.TargetArchitecture(Ordinal)));
         return Driver.LoadModule(compiled.Image, compiled.SourceName);
     }
 
-    /// <summary>Unloads the modules, frees the memory and releases the context.</summary>
+    /// <summary>Waits for the stream, unloads the modules, frees the memory and releases the context.</summary>
     public void Dispose()
     {
         if (disposed)
@@ -74,19 +110,35 @@ public sealed unsafe class CudaContext : IDisposable
         }
 
         disposed = true;
-        Driver.SetCurrentContext(handle);
-        Driver.SynchronizeStream(Stream);
-        foreach (CudaModule module in modules)
+        try
         {
-            module.Unload();
+            // A failure that nobody has seen yet is reported here, after everything was given back.
+            if (!Driver.IsLost)
+            {
+                MakeCurrent();
+                Driver.SynchronizeStream(Stream);
+            }
         }
-
-        Memory.Dispose();
-        Driver.DestroyStream(Stream);
-        Driver.ReleasePrimaryContext(Ordinal);
-        if (compiler.IsValueCreated)
+        finally
         {
-            compiler.Value.Dispose();
+            foreach (CudaModule module in modules)
+            {
+                module.Unload();
+            }
+
+            Uploads.Dispose();
+            Memory.Dispose();
+            Driver.DestroyStream(Stream);
+            Driver.ReleasePrimaryContext(Ordinal);
+            if (compiler.IsValueCreated)
+            {
+                compiler.Value.Dispose();
+            }
+
+            if (current == this)
+            {
+                current = null;
+            }
         }
     }
 }

@@ -1,18 +1,202 @@
+using Saturn.Kernels.Cuda.Compilation;
 using Saturn.Kernels.Families;
 
 namespace Saturn.Kernels.Cuda;
 
-/// <summary>The convolution kernels of <c>kernels/convolution.cu</c>.</summary>
-internal sealed class CudaConvolution(CudaContext context) : IConvolutionKernels
+/// <summary>
+/// The convolution kernels of <c>kernels/convolution*.cu</c>: chooses between products on tiles and the kernels for narrow groups, and a tile by the sizes. Neither the device nor
+/// the tile changes a bit of the result.
+/// </summary>
+internal sealed class CudaConvolution : IConvolutionKernels
 {
-    private readonly CudaContext context = context;
+    private const int TileThreads = 128;
+    private const int WarpThreads = 256;
+    private const int Lanes = 32;
+
+    /// <summary>Fewer large tiles than this leave multiprocessors idle; then the output is divided into small ones.</summary>
+    private const long LargeTilesWanted = 128;
+
+    /// <summary>Groups narrower than this would leave most of a tile empty.</summary>
+    private const int NarrowestTiledGroup = 8;
+
+    private const int PixelsPerSlab = 128;
+
+    private readonly INormalizationKernels normalization;
+    private readonly CudaFilterGradient filterGradient;
+    private readonly TiledPass forward;
+    private readonly TiledPass dataGradient;
+    private readonly CudaKernel<GroupedConvolutionArguments> groupedForward;
+    private readonly CudaKernel<GroupedConvolutionArguments> groupedDataGradient;
+
+    /// <summary>Prepares the kernels; nothing is compiled before the first launch.</summary>
+    /// <param name="context">The device.</param>
+    /// <param name="normalization">The kernels that compute the moments of an output.</param>
+    public CudaConvolution(CudaContext context, INormalizationKernels normalization)
+    {
+        this.normalization = normalization;
+        CudaModule tiled = context.Module(KernelSource.BuiltIn("convolution.cu", typeof(ConvolutionArguments)));
+        CudaModule grouped = context.Module(KernelSource.BuiltIn("convolution_grouped.cu", typeof(GroupedConvolutionArguments), typeof(GroupedFilterArguments)));
+        forward = new TiledPass(tiled, "forward");
+        dataGradient = new TiledPass(tiled, "dataGradient");
+        groupedForward = grouped.Kernel<GroupedConvolutionArguments>("groupedForward");
+        groupedDataGradient = grouped.Kernel<GroupedConvolutionArguments>("groupedDataGradient");
+        filterGradient = new CudaFilterGradient(context, grouped);
+    }
 
     /// <inheritdoc/>
-    public void Forward(in ConvolutionShape shape, DeviceBuffer input, DeviceBuffer weight, DeviceBuffer bias, DeviceBuffer output, DeviceBuffer moments) => throw new NotImplementedException(context.ToString());
+    public void Forward(in ConvolutionShape shape, DeviceBuffer input, DeviceBuffer weight, DeviceBuffer bias, DeviceBuffer output, DeviceBuffer moments)
+    {
+        int pixels = shape.Output.Rows;
+        if (FitsTiles(shape))
+        {
+            ConvolutionArguments arguments = Arguments(shape);
+            arguments.Source = input.Address;
+            arguments.Weight = weight.Address;
+            arguments.Bias = bias.Address;
+            arguments.Output = output.Address;
+            arguments.SourceHeight = shape.InputHeight;
+            arguments.SourceWidth = shape.InputWidth;
+            arguments.SourcePitch = Shape.PitchOf(shape.InputChannels);
+            arguments.SourceChannels = shape.GroupInputChannels;
+            arguments.OutputHeight = shape.OutputHeight;
+            arguments.OutputWidth = shape.OutputWidth;
+            arguments.OutputPitch = Shape.PitchOf(shape.OutputChannels);
+            arguments.OutputChannels = shape.GroupOutputChannels;
+            Launch(forward, arguments, pixels, 1);
+        }
+        else
+        {
+            GroupedConvolutionArguments arguments = GroupedArguments(shape, pixels);
+            arguments.Input = input.Address;
+            arguments.Weight = weight.Address;
+            arguments.Bias = bias.Address;
+            arguments.Output = output.Address;
+            groupedForward.Launch(arguments, GroupedGeometry(arguments, shape.OutputChannels));
+        }
+
+        if (!moments.IsNone)
+        {
+            normalization.BatchMoments(pixels, shape.OutputChannels, output, moments);
+        }
+    }
 
     /// <inheritdoc/>
-    public void DataGradient(in ConvolutionShape shape, DeviceBuffer outputGradient, DeviceBuffer weight, DeviceBuffer inputGradient, GradientMode mode) => throw new NotImplementedException(context.ToString());
+    public void DataGradient(in ConvolutionShape shape, DeviceBuffer outputGradient, DeviceBuffer weight, DeviceBuffer inputGradient, GradientMode mode)
+    {
+        int accumulate = mode == GradientMode.Accumulate ? 1 : 0;
+        if (FitsTiles(shape))
+        {
+            ConvolutionArguments arguments = Arguments(shape);
+            arguments.Source = outputGradient.Address;
+            arguments.Weight = weight.Address;
+            arguments.Output = inputGradient.Address;
+            arguments.SourceHeight = shape.OutputHeight;
+            arguments.SourceWidth = shape.OutputWidth;
+            arguments.SourcePitch = Shape.PitchOf(shape.OutputChannels);
+            arguments.SourceChannels = shape.GroupOutputChannels;
+            arguments.OutputHeight = shape.InputHeight;
+            arguments.OutputWidth = shape.InputWidth;
+            arguments.OutputPitch = Shape.PitchOf(shape.InputChannels);
+            arguments.OutputChannels = shape.GroupInputChannels;
+            arguments.Accumulate = accumulate;
+
+            // The pixels of a class, at most; see convolution.cu.
+            int rows = (shape.InputHeight + shape.StrideHeight - 1) / shape.StrideHeight;
+            int columns = (shape.InputWidth + shape.StrideWidth - 1) / shape.StrideWidth;
+            Launch(dataGradient, arguments, shape.Batch * rows * columns, shape.StrideHeight * shape.StrideWidth);
+        }
+        else
+        {
+            GroupedConvolutionArguments arguments = GroupedArguments(shape, shape.Input.Rows);
+            arguments.Input = outputGradient.Address;
+            arguments.Weight = weight.Address;
+            arguments.Output = inputGradient.Address;
+            arguments.Accumulate = accumulate;
+            groupedDataGradient.Launch(arguments, GroupedGeometry(arguments, shape.InputChannels));
+        }
+    }
 
     /// <inheritdoc/>
-    public void FilterGradient( in ConvolutionShape shape, DeviceBuffer input, DeviceBuffer outputGradient, DeviceBuffer weightGradient, DeviceBuffer biasGradient, GradientMode mode) => throw new NotImplementedException(context.ToString());
+    public void FilterGradient(
+        in ConvolutionShape shape, DeviceBuffer input, DeviceBuffer outputGradient, DeviceBuffer weightGradient, DeviceBuffer biasGradient, GradientMode mode)
+    {
+        if (!biasGradient.IsNone)
+        {
+            filterGradient.Bias(shape, outputGradient, biasGradient, mode);
+        }
+
+        filterGradient.Filter(shape, FitsTiles(shape), input, outputGradient, weightGradient, mode);
+    }
+
+    /// <summary>Whether every group starts on 16 bytes and fills a good part of a tile.</summary>
+    private static bool FitsTiles(in ConvolutionShape shape) =>
+        shape.Groups == 1
+        || (shape.GroupInputChannels % 4 == 0 && shape.GroupOutputChannels % 4 == 0
+            && Math.Min(shape.GroupInputChannels, shape.GroupOutputChannels) >= NarrowestTiledGroup);
+
+    private static void Launch(in TiledPass pass, ConvolutionArguments arguments, int pixels, int classes)
+    {
+        int channels = arguments.OutputChannels;
+        int independent = classes * arguments.Groups;
+        bool large = channels > CudaTile.Small.Columns && CudaTile.Large.Count(pixels, channels) * independent >= LargeTilesWanted;
+        (CudaTile tile, CudaKernel<ConvolutionArguments> kernel) =
+            channels <= CudaTile.Narrow.Columns ? (CudaTile.Narrow, pass.Narrow)
+            : large ? (CudaTile.Large, pass.Large)
+            : (CudaTile.Small, pass.Small);
+        arguments.ColumnTiles = tile.Across(channels);
+        kernel.Launch(arguments, new LaunchGeometry(checked((uint)tile.Count(pixels, channels)), 1, (uint)independent, TileThreads));
+    }
+
+    private static ConvolutionArguments Arguments(in ConvolutionShape shape) => new()
+    {
+        Batch = shape.Batch,
+        Groups = shape.Groups,
+        KernelHeight = shape.KernelHeight,
+        KernelWidth = shape.KernelWidth,
+        WeightPitch = Shape.PitchOf(shape.GroupInputChannels),
+        StrideHeight = shape.StrideHeight,
+        StrideWidth = shape.StrideWidth,
+        PaddingHeight = shape.PaddingHeight,
+        PaddingWidth = shape.PaddingWidth,
+        DilationHeight = shape.DilationHeight,
+        DilationWidth = shape.DilationWidth,
+    };
+
+    private static GroupedConvolutionArguments GroupedArguments(in ConvolutionShape shape, int pixels) => new()
+    {
+        InputHeight = shape.InputHeight,
+        InputWidth = shape.InputWidth,
+        InputChannels = shape.InputChannels,
+        InputPitch = Shape.PitchOf(shape.InputChannels),
+        GroupInputs = shape.GroupInputChannels,
+        OutputHeight = shape.OutputHeight,
+        OutputWidth = shape.OutputWidth,
+        OutputChannels = shape.OutputChannels,
+        OutputPitch = Shape.PitchOf(shape.OutputChannels),
+        GroupOutputs = shape.GroupOutputChannels,
+        KernelHeight = shape.KernelHeight,
+        KernelWidth = shape.KernelWidth,
+        WeightPitch = Shape.PitchOf(shape.GroupInputChannels),
+        StrideHeight = shape.StrideHeight,
+        StrideWidth = shape.StrideWidth,
+        PaddingHeight = shape.PaddingHeight,
+        PaddingWidth = shape.PaddingWidth,
+        DilationHeight = shape.DilationHeight,
+        DilationWidth = shape.DilationWidth,
+        Pixels = pixels,
+        PixelsPerSlab = CudaFilterGradient.RowsPerSlab(pixels, PixelsPerSlab),
+    };
+
+    private static LaunchGeometry GroupedGeometry(in GroupedConvolutionArguments arguments, int channels) => new(
+        (uint)((Shape.PitchOf(channels) + Lanes - 1) / Lanes), (uint)((arguments.Pixels + arguments.PixelsPerSlab - 1) / arguments.PixelsPerSlab), 1, WarpThreads);
+
+    /// <summary>One pass with its three tiles.</summary>
+    private readonly struct TiledPass(CudaModule module, string name)
+    {
+        public CudaKernel<ConvolutionArguments> Large { get; } = module.Kernel<ConvolutionArguments>(name + "Large");
+
+        public CudaKernel<ConvolutionArguments> Small { get; } = module.Kernel<ConvolutionArguments>(name + "Small");
+
+        public CudaKernel<ConvolutionArguments> Narrow { get; } = module.Kernel<ConvolutionArguments>(name + "Narrow");
+    }
 }

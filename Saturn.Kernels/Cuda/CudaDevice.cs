@@ -10,7 +10,6 @@ public sealed unsafe class CudaDevice : Device
 {
     private readonly ICudaDriver driver;
     private readonly CudaContext context;
-    private readonly CudaUploads uploads;
     private bool disposed;
 
     /// <summary>Opens a device.</summary>
@@ -22,12 +21,11 @@ public sealed unsafe class CudaDevice : Device
         Name = name;
         this.driver = driver;
         context = new CudaContext(driver, ordinal);
-        uploads = new CudaUploads(driver, context.Stream);
         Elementwise = new CudaElementwise(context);
         Reduction = new CudaReduction(context);
         Matrix = new CudaMatrix(context);
-        Convolution = new CudaConvolution(context);
         Normalization = new CudaNormalization(context);
+        Convolution = new CudaConvolution(context, Normalization);
         Activation = new CudaActivation(context);
         Pooling = new CudaPooling(context);
         Loss = new CudaLoss(context);
@@ -99,7 +97,7 @@ public sealed unsafe class CudaDevice : Device
 
         if (!source.IsEmpty)
         {
-            uploads.Copy(source, destination.Address);
+            context.Uploads.Copy(source, destination.Address);
         }
     }
 
@@ -111,6 +109,7 @@ public sealed unsafe class CudaDevice : Device
             throw new ArgumentException($"{destination.Length} bytes were asked of a buffer of {source.ByteLength}.", nameof(destination));
         }
 
+        context.MakeCurrent();
         fixed (byte* pointer = destination)
         {
             if (pointer != null)
@@ -123,14 +122,25 @@ public sealed unsafe class CudaDevice : Device
     }
 
     /// <inheritdoc/>
-    public override void Copy(DeviceBuffer source, DeviceBuffer destination) =>
+    public override void Copy(DeviceBuffer source, DeviceBuffer destination)
+    {
+        context.MakeCurrent();
         driver.CopyAsync(destination.Address, source.Address, Math.Min(source.ByteLength, destination.ByteLength), context.Stream);
+    }
 
     /// <inheritdoc/>
-    public override void Clear(DeviceBuffer buffer) => driver.FillAsync(buffer.Address, 0, buffer.ByteLength, context.Stream);
+    public override void Clear(DeviceBuffer buffer)
+    {
+        context.MakeCurrent();
+        driver.FillAsync(buffer.Address, 0, buffer.ByteLength, context.Stream);
+    }
 
     /// <inheritdoc/>
-    public override void Synchronize() => driver.SynchronizeStream(context.Stream);
+    public override void Synchronize()
+    {
+        context.MakeCurrent();
+        driver.SynchronizeStream(context.Stream);
+    }
 
     /// <inheritdoc/>
     protected override void Dispose(bool disposing)
@@ -138,10 +148,14 @@ public sealed unsafe class CudaDevice : Device
         if (!disposed)
         {
             disposed = true;
-            driver.SynchronizeStream(context.Stream);
-            uploads.Dispose();
-            context.Dispose();
-            driver.Dispose();
+            try
+            {
+                context.Dispose();
+            }
+            finally
+            {
+                driver.Dispose();
+            }
         }
     }
 }

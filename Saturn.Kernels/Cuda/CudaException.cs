@@ -9,9 +9,14 @@ public class CudaException : Exception
     /// <summary>
     /// Whether the context is lost: after an illegal address, a failed assertion or a hardware error every further call on it fails, and only a new process helps.
     /// </summary>
-    public bool IsSticky => Code is 700 or 702 or 710 or 713 or 714 or 715 or 716 or 717 or 718 or 719 or 214 or 46;
+    public bool IsSticky => LosesContext(Code);
 
     /// <summary>Creates the exception.</summary>
     public CudaException(string message, int code = 0)
         : base(message) => Code = code;
+
+    /// <summary>Whether a result code means that the context is lost.</summary>
+    // Device unavailable, uncorrectable ECC and NVLink errors, a contained exception; illegal address, time-out, assertion, stack, instruction, alignment,
+    // address space, program counter, launch failure.
+    internal static bool LosesContext(int code) => code is 46 or 214 or 220 or 226 or 700 or 702 or 710 or 714 or 715 or 716 or 717 or 718 or 719;
 }

@@ -5,10 +5,13 @@ namespace Saturn.Kernels.Cuda;
 /// step asks the driver for nothing. All work is issued on one stream, which is why a freed buffer may be handed out again at once. With a driver that
 /// checks every access, each buffer is an allocation of its own instead.
 /// </summary>
-internal sealed class CudaMemory(ICudaDriver driver, nint stream) : IDeviceMemory, IDisposable
+internal sealed class CudaMemory(CudaContext context) : IDeviceMemory, IDisposable
 {
     private const long Alignment = 256;
     private const long SmallestSegment = 32L << 20;
+
+    // The driver hands out memory in pieces of this size anyway.
+    private const long SegmentGranularity = 2L << 20;
 
     private sealed class Block
     {
@@ -21,6 +24,8 @@ internal sealed class CudaMemory(ICudaDriver driver, nint stream) : IDeviceMemor
         public bool IsSegment => Previous is null && Next is null;
     }
 
+    private readonly ICudaDriver driver = context.Driver;
+    private readonly nint stream = context.Stream;
     private readonly Lock gate = new();
     private readonly Dictionary<nint, Block> live = [];
     private readonly List<Block> free = [];
@@ -53,7 +58,7 @@ internal sealed class CudaMemory(ICudaDriver driver, nint stream) : IDeviceMemor
         ArgumentOutOfRangeException.ThrowIfLessThan(byteLength, 1);
         lock (gate)
         {
-            Block block = driver.ChecksMemory ? AllocateAlone(byteLength) : AllocateFromSegments((byteLength + Alignment - 1) / Alignment * Alignment);
+            Block block = driver.ChecksMemory ? AllocateAlone(byteLength) : AllocateFromSegments(RoundUp(byteLength, Alignment));
             live.Add(block.Address, block);
             LiveBytes += block.Capacity;
             PeakLiveBytes = Math.Max(PeakLiveBytes, LiveBytes);
@@ -75,6 +80,7 @@ internal sealed class CudaMemory(ICudaDriver driver, nint stream) : IDeviceMemor
             LiveBytes -= block.Capacity;
             if (driver.ChecksMemory)
             {
+                context.MakeCurrent();
                 driver.FreeAsync(block.Address, stream);
                 spare.Push(block);
                 return;
@@ -125,8 +131,18 @@ internal sealed class CudaMemory(ICudaDriver driver, nint stream) : IDeviceMemor
         }
     }
 
-    private Block AllocateAlone(long byteLength) =>
-        NewBlock(AllocateFromDriver(() => driver.AllocateAsync(byteLength, stream), byteLength), byteLength);
+    private Block AllocateAlone(long byteLength)
+    {
+        context.MakeCurrent();
+        try
+        {
+            return NewBlock(driver.AllocateAsync(byteLength, stream), byteLength);
+        }
+        catch (DeviceOutOfMemoryException)
+        {
+            throw Shortage(byteLength);
+        }
+    }
 
     private Block AllocateFromSegments(long capacity)
     {
@@ -139,9 +155,7 @@ internal sealed class CudaMemory(ICudaDriver driver, nint stream) : IDeviceMemor
         }
         else
         {
-            long segment = Math.Max(capacity, SmallestSegment);
-            block = NewBlock(AllocateFromDriver(() => driver.Allocate(segment), segment), segment);
-            CachedBytes += segment;
+            block = AllocateSegment(capacity);
         }
 
         if (block.Capacity > capacity)
@@ -165,28 +179,53 @@ internal sealed class CudaMemory(ICudaDriver driver, nint stream) : IDeviceMemor
         return block;
     }
 
-    private nint AllocateFromDriver(Func<nint> allocate, long byteLength)
+    /// <summary>A new segment of at least that capacity: first of a comfortable size, then after giving back what is cached, at last of just the size that is needed.</summary>
+    private Block AllocateSegment(long capacity)
     {
-        try
-        {
-            return allocate();
-        }
-        catch (DeviceOutOfMemoryException)
+        long segment = RoundUp(Math.Max(capacity, SmallestSegment), SegmentGranularity);
+        nint address = TryAllocate(segment);
+        if (address == 0)
         {
             ReleaseFreeSegments();
+            address = TryAllocate(segment);
         }
 
+        if (address == 0 && capacity < segment)
+        {
+            segment = capacity;
+            address = TryAllocate(segment);
+        }
+
+        if (address == 0)
+        {
+            throw Shortage(capacity);
+        }
+
+        CachedBytes += segment;
+        return NewBlock(address, segment);
+    }
+
+    private nint TryAllocate(long byteLength)
+    {
+        context.MakeCurrent();
         try
         {
-            return allocate();
+            return driver.Allocate(byteLength);
         }
         catch (DeviceOutOfMemoryException)
         {
-            (long left, long total) = driver.MemoryInformation();
-            throw new DeviceOutOfMemoryException(DeviceOutOfMemoryException.Describe(
-                $"The CUDA device ({left >> 20} of {total >> 20} MiB free)", byteLength, LiveBytes, live.Values.Select(block => block.Capacity)));
+            return 0;
         }
     }
+
+    private DeviceOutOfMemoryException Shortage(long byteLength)
+    {
+        (long left, long total) = driver.MemoryInformation();
+        return new DeviceOutOfMemoryException(DeviceOutOfMemoryException.Describe(
+            $"The CUDA device ({left >> 20} of {total >> 20} MiB free)", byteLength, LiveBytes, live.Values.Select(block => block.Capacity)));
+    }
+
+    private static long RoundUp(long value, long granularity) => (value + granularity - 1) / granularity * granularity;
 
     private Block NewBlock(nint address, long capacity)
     {
@@ -210,6 +249,7 @@ internal sealed class CudaMemory(ICudaDriver driver, nint stream) : IDeviceMemor
 
     private void ReleaseFreeSegments()
     {
+        context.MakeCurrent();
         for (int i = free.Count - 1; i >= 0; i--)
         {
             if (free[i].IsSegment)

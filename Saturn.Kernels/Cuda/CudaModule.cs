@@ -2,19 +2,28 @@ using Saturn.Kernels.Cuda.Compilation;
 
 namespace Saturn.Kernels.Cuda;
 
-/// <summary>One <c>.cu</c> file on one device: compiled for it and loaded when the first of its kernels is launched. The context owns it.</summary>
+/// <summary>One <c>.cu</c> file, or an image compiled elsewhere, on one device: compiled for it and loaded when the first of its kernels is launched. The context owns it.</summary>
 public sealed class CudaModule
 {
     // Without asking, a block may use 48 KiB of shared memory.
     private const int SharedBytesWithoutOptIn = 48 * 1024;
 
-    private readonly KernelSource source;
+    private readonly KernelSource? source;
+    private readonly byte[] image = [];
+    private readonly string imageName = "";
     private nint module;
 
     internal CudaModule(CudaContext context, KernelSource source)
     {
         Context = context;
         this.source = source;
+    }
+
+    internal CudaModule(CudaContext context, byte[] image, string name)
+    {
+        Context = context;
+        this.image = image;
+        imageName = name;
     }
 
     /// <summary>The context that the module is loaded into.</summary>
@@ -27,9 +36,10 @@ public sealed class CudaModule
 
     internal nint Load(string name, int dynamicSharedBytes)
     {
+        Context.MakeCurrent();
         if (module == 0)
         {
-            module = Context.LoadModule(source);
+            module = source is null ? Context.Driver.LoadModule(image, imageName) : Context.LoadModule(source);
         }
 
         nint function = Context.Driver.GetFunction(module, name);

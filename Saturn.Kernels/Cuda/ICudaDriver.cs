@@ -20,6 +20,12 @@ public unsafe interface ICudaDriver : IDisposable
     /// </summary>
     bool ChecksMemory { get; }
 
+    /// <summary>
+    /// Whether a call has failed in a way that loses the context, as after a kernel's illegal access. Every further call fails then, except those that release something: they do nothing,
+    /// so that owners can be disposed.
+    /// </summary>
+    bool IsLost { get; }
+
     /// <summary>The newest CUDA version that the driver understands, as 1000·major + 10·minor (<c>cuDriverGetVersion</c>).</summary>
     int DriverVersion { get; }
 

@@ -58,7 +58,7 @@ public enum ActivityCriterion
 
 /// <summary>
 /// Where a kernel reports which channels were active: one bit a channel in words of 32, bit c mod 32 of word c div 32. Bits of padding
-/// channels are zero.
+/// channels are zero. A channel with a value that is not a number counts as active: a run that has diverged must be seen, not pruned.
 /// </summary>
 /// <param name="Flags">uint32 words, ⌈channels/32⌉ of them; None if nobody asks.</param>
 /// <param name="Criterion">What counts as active.</param>

@@ -12,7 +12,10 @@ public readonly record struct RandomKey(ulong Seed, uint Stream, ulong Step);
 /// <summary>Random numbers. Integers and uniforms are equal bit for bit on every device; normals too, from one written-out polynomial.</summary>
 public interface IRandomKernels
 {
-    /// <summary>Uniforms in [low, high); padding zero. Element (row, c) is lane c mod 4 of counter (c div 4, row, 0, stream).</summary>
+    /// <summary>
+    /// Uniforms in [low, high); padding zero. Element (row, c) is lane c mod 4 of counter (c div 4, row, 0, stream). A uniform u of [0, 1) becomes the fused
+    /// u·(high − low) + low, or the largest float32 below high where that rounds to high.
+    /// </summary>
     void Uniform(in Shape shape, RandomKey key, float low, float high, DeviceBuffer output);
 
     /// <summary>mean + standardDeviation·N(0, 1); padding zero; counters as for <see cref="Uniform"/>.</summary>

@@ -7,7 +7,7 @@ using Saturn.Tests.References;
 namespace Saturn.Tests.Kernels;
 
 /// <summary>Convolutions against the definition in double precision: odd channels, strides, paddings, dilations, groups, tails of every tile.</summary>
-[TestFixtureSource(typeof(TestDevices), nameof(TestDevices.Names))]
+[TestFixtureSource(typeof(TestDevices), nameof(TestDevices.TileNames))]
 public sealed class ConvolutionTests(string device) : KernelTest(device)
 {
     private static readonly ConvolutionShape[] Shapes =
@@ -98,11 +98,12 @@ public sealed class ConvolutionTests(string device) : KernelTest(device)
     }
 
     [Test]
-    public void The_number_of_workers_does_not_change_a_bit([Values(1, 2, 5)] int workers)
+    public void The_number_of_workers_does_not_change_a_bit([Values(1, 2, 5)] int workers, [Values] bool wide)
     {
         ConvolutionShape shape = new(17, 8, 8, 37, 70, 3, 3, 1, 1, 1, 1);
-        float[] expected = AllResults(Device, shape);
-        using CpuDevice other = new(workers);
+        using CpuDevice three = new(3, wide);
+        float[] expected = AllResults(three, shape);
+        using CpuDevice other = new(workers, wide);
         Assert.That(AllResults(other, shape), Is.EqualTo(expected));
     }
 

@@ -1,12 +1,13 @@
 using NUnit.Framework;
 using Saturn.Kernels;
+using Saturn.Kernels.Cpu;
 using Saturn.Kernels.Families;
 using Saturn.Tests.References;
 
 namespace Saturn.Tests.Kernels;
 
 /// <summary>Matrix products against MathNet in double precision: both transpositions, tails of every tile, batches, pitches, α and β.</summary>
-[TestFixtureSource(typeof(TestDevices), nameof(TestDevices.Names))]
+[TestFixtureSource(typeof(TestDevices), nameof(TestDevices.TileNames))]
 public sealed class MatrixTests(string device) : KernelTest(device)
 {
     private static readonly (int Rows, int Columns, int Depth)[] Sizes =
@@ -47,11 +48,12 @@ public sealed class MatrixTests(string device) : KernelTest(device)
         Check(new MatrixShape(11, columns, 23, false, false, 23, columns, columns), (count, seed) => RandomIntegers(count, seed), 1, 0, 0);
 
     [Test]
-    public void The_number_of_workers_does_not_change_a_bit([Values(1, 2, 5)] int workers)
+    public void The_number_of_workers_does_not_change_a_bit([Values(1, 2, 5)] int workers, [Values] bool wide)
     {
         MatrixShape shape = Packed((150, 70, 130), (true, true));
-        float[] expected = Multiply(Device, shape);
-        using Saturn.Kernels.Cpu.CpuDevice other = new(workers);
+        using CpuDevice three = new(3, wide);
+        float[] expected = Multiply(three, shape);
+        using CpuDevice other = new(workers, wide);
         Assert.That(Multiply(other, shape), Is.EqualTo(expected));
     }
 

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Runtime.InteropServices;
 using Saturn.Kernels;
+using Saturn.Kernels.Cuda.Compilation;
 using Saturn.Layers.Models;
 using Saturn.Prune;
 using Saturn.Training;
@@ -35,10 +36,24 @@ internal static class InfoCommand
                 Console.WriteLine($"device {device.Name}: {device.Description}");
             }
 
+            PrintNvrtc();
             Console.WriteLine($"models: {string.Join(", ", ModelFactory.Names)}");
             return 0;
         });
         return command;
+    }
+
+    private static void PrintNvrtc()
+    {
+        try
+        {
+            using KernelCompiler compiler = KernelCompiler.Create();
+            Console.WriteLine($"NVRTC {compiler.NvrtcVersion}: {compiler.NvrtcPath}");
+        }
+        catch (NvrtcNotFoundException exception)
+        {
+            Console.WriteLine(exception.Message);
+        }
     }
 
     private static void Describe(ModelRecipe recipe)

@@ -4,7 +4,8 @@ using Spectre.Console;
 
 if (Console.IsOutputRedirected)
 {
-    // A log file gets no colour codes.
+    // A log file gets no colour codes, and lines as long as they are.
+    AnsiConsole.Profile.Width = 200;
     AnsiConsole.Profile.Capabilities.Ansi = false;
     AnsiConsole.Profile.Capabilities.ColorSystem = ColorSystem.NoColors;
 }
@@ -16,6 +17,7 @@ root.Subcommands.Add(EvalCommand.Create());
 root.Subcommands.Add(ReportCommand.Create());
 root.Subcommands.Add(InfoCommand.Create());
 root.Subcommands.Add(BenchCommand.Create());
+root.Subcommands.Add(KernelsCommand.Create());
 
 ParseResult parsed = root.Parse(args.Length == 0 ? ["--help"] : args);
 if (parsed.Errors.Count > 0)

@@ -1,0 +1,214 @@
+using System.Runtime.InteropServices;
+using Saturn.Emulator.Execution.Operations;
+using Saturn.Emulator.Memory;
+using Saturn.Kernels.Cuda;
+
+namespace Saturn.Emulator.Execution;
+
+/// <summary>
+/// One worker's block: its warps, registers and shared memory, used for one block of the grid after another. Warps run in turn, each until it waits at a
+/// barrier; when all that are left wait, the barrier opens.
+/// </summary>
+internal sealed unsafe class Block : IDisposable
+{
+    private readonly List<Warp> warps = [];
+    private readonly DeviceAllocation?[] lastAllocation;
+    private readonly DeviceAllocations allocations;
+    private byte* registers;
+    private byte* local;
+    private nuint registerCapacity;
+    private nuint localCapacity;
+
+    public Block(EmulatedKernel kernel, in LaunchGeometry geometry, byte* arguments, DeviceAllocations allocations, bool isChecked)
+    {
+        Kernel = kernel;
+        Geometry = geometry;
+        Arguments = arguments;
+        this.allocations = allocations;
+        IsChecked = isChecked;
+        Shared = new SharedMemory(isChecked);
+        lastAllocation = new DeviceAllocation?[kernel.InstructionCount];
+        CreateWarps();
+    }
+
+    public EmulatedKernel Kernel { get; }
+
+    public LaunchGeometry Geometry { get; }
+
+    public byte* Arguments { get; }
+
+    public bool IsChecked { get; }
+
+    public SharedMemory Shared { get; }
+
+    public uint X { get; private set; }
+
+    public uint Y { get; private set; }
+
+    public uint Z { get; private set; }
+
+    /// <summary>Warp instructions executed by all blocks so far.</summary>
+    public long Steps => warps.Sum(warp => warp.Steps);
+
+    private int ThreadCount => checked((int)(Geometry.BlockX * Geometry.BlockY * Geometry.BlockZ));
+
+    /// <summary>Runs one block of the grid to its end.</summary>
+    public void Run(uint x, uint y, uint z)
+    {
+        (X, Y, Z) = (x, y, z);
+        Shared.Reset(Kernel.StaticSharedBytes + (int)Geometry.SharedBytes);
+        foreach (Warp warp in warps)
+        {
+            Kernel.WriteBlockRegisters(warp);
+            int threads = Math.Min(ThreadCount - warp.Index * Lanes.Count, Lanes.Count);
+            warp.Start(threads == Lanes.Count ? Lanes.All : (1u << threads) - 1);
+        }
+
+        while (true)
+        {
+            bool anyWaits = false;
+            foreach (Warp warp in warps)
+            {
+                if (warp.State == WarpState.Running)
+                {
+                    warp.Run();
+                }
+
+                anyWaits |= warp.State == WarpState.AtBarrier;
+            }
+
+            if (!anyWaits)
+            {
+                return;
+            }
+
+            OpenBarriers();
+        }
+    }
+
+    /// <summary>The allocation that holds a range of global memory; an error if there is none.</summary>
+    public DeviceAllocation? Locate(Warp warp, Instruction* instruction, int lane, nint address, long length)
+    {
+        ref DeviceAllocation? last = ref lastAllocation[instruction - Kernel.Code];
+        if (last is not null && address >= last.Base && address + length <= last.Base + last.Length && !last.Freed)
+        {
+            return last;
+        }
+
+        DeviceAllocation? found = allocations.Find(address);
+        if (found is not null && !found.Freed && address >= found.Base && address + length <= found.Base + found.Length)
+        {
+            last = found;
+            return found;
+        }
+
+        if (Kernel.Module.Contains(address, length) || (address >= (nint)Arguments && address + length <= (nint)Arguments + Kernel.ArgumentBytes))
+        {
+            return null;
+        }
+
+        throw Fail(warp, instruction, lane, $"accesses {length} bytes out of bounds: {allocations.Describe(address + (found is { Freed: false } ? (nint)length - 1 : 0))}");
+    }
+
+    public EmulatorException Fail(Warp warp, Instruction* instruction, int lane, string what)
+    {
+        uint thread = (uint)(warp.Index * Lanes.Count + lane);
+        uint x = thread % Geometry.BlockX;
+        uint y = thread / Geometry.BlockX % Geometry.BlockY;
+        uint z = thread / Geometry.BlockX / Geometry.BlockY;
+        return new EmulatorException(
+            $"Kernel {Kernel.Name}, block ({X}, {Y}, {Z}), thread ({x}, {y}, {z}): '{Kernel.Text(instruction)}' {what}.{Environment.NewLine}  at {Kernel.Locate(instruction)}");
+    }
+
+    public void Dispose()
+    {
+        Shared.Dispose();
+        NativeMemory.AlignedFree(registers);
+        NativeMemory.AlignedFree(local);
+        registers = null;
+        local = null;
+    }
+
+    private void CreateWarps()
+    {
+        int count = (ThreadCount + Lanes.Count - 1) / Lanes.Count;
+        nuint perWarp = (nuint)(Kernel.RegisterFileBytes + Kernel.PredicateCount * sizeof(uint) + 127) / 64 * 64;
+        nuint localPerWarp = (nuint)(Kernel.LocalBytes * Lanes.Count);
+        registerCapacity = perWarp * (nuint)count;
+        localCapacity = localPerWarp * (nuint)count;
+        registers = (byte*)NativeMemory.AlignedAlloc(Math.Max(registerCapacity, 64), 64);
+        local = (byte*)NativeMemory.AlignedAlloc(Math.Max(localCapacity, 64), 64);
+        NativeMemory.Clear(registers, registerCapacity);
+        for (int i = 0; i < count; i++)
+        {
+            Warp warp = new(this, i)
+            {
+                Registers = registers + (nuint)i * perWarp,
+                Predicates = (uint*)(registers + (nuint)i * perWarp + Kernel.RegisterFileBytes),
+                Local = local + (nuint)i * localPerWarp,
+            };
+            Kernel.WriteConstants(warp);
+            warps.Add(warp);
+        }
+    }
+
+    // A barrier opens when the threads it counts have come: all that have not finished, or the number that the instruction gives.
+    private void OpenBarriers()
+    {
+        foreach (Warp candidate in warps)
+        {
+            if (candidate.State != WarpState.AtBarrier)
+            {
+                continue;
+            }
+
+            int number = BarrierNumber(candidate);
+            int arrived = 0;
+            int missing = 0;
+            foreach (Warp warp in warps)
+            {
+                if (warp.State == WarpState.AtBarrier && BarrierNumber(warp) == number)
+                {
+                    if (IsChecked && warp.Barrier != candidate.Barrier && candidate.Barrier->B < 0)
+                    {
+                        throw Fail(warp, warp.Barrier, 0, $"is a divergent barrier: warp {candidate.Index} of the block waits at {Kernel.Locate(candidate.Barrier)}");
+                    }
+
+                    arrived += Lanes.Count;
+                }
+                else if (warp.State == WarpState.AtBarrier)
+                {
+                    missing++;
+                }
+            }
+
+            if (candidate.Barrier->B >= 0 ? arrived >= ((int*)(candidate.Registers + candidate.Barrier->B))[0] : missing == 0)
+            {
+                Open(candidate.Barrier, number);
+                return;
+            }
+        }
+
+        Warp stuck = warps.Find(warp => warp.State == WarpState.AtBarrier)!;
+        throw Fail(stuck, stuck.Barrier, 0, "waits for ever: the other warps of the block wait at other barriers or have finished");
+    }
+
+    private void Open(Instruction* barrier, int number)
+    {
+        if (barrier->Handler != null)
+        {
+            BarrierReduction.Apply(warps, barrier);
+        }
+
+        Shared.Epoch++;
+        foreach (Warp warp in warps)
+        {
+            if (warp.State == WarpState.AtBarrier && BarrierNumber(warp) == number)
+            {
+                warp.Release();
+            }
+        }
+    }
+
+    private static int BarrierNumber(Warp warp) => ((int*)(warp.Registers + warp.Barrier->A))[0];
+}
