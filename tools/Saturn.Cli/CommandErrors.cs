@@ -1,5 +1,7 @@
 using System.Reflection;
 using System.Text.RegularExpressions;
+using Saturn.Engine;
+using Saturn.Kernels.Diagnostics;
 
 namespace Saturn.Cli;
 
@@ -20,8 +22,13 @@ internal static partial class CommandErrors
             Console.Error.WriteLine(interrupted.Message);
             return interrupted.ExitCode;
         }
-        catch (Exception exception) when (Environment.GetEnvironmentVariable("SATURN_DEBUG") is null or "0" or "")
+        catch (Exception exception)
         {
+            if (EnvironmentVariable.Debug.IsOn)
+            {
+                Console.Error.WriteLine(exception);
+            }
+
             while (exception is AggregateException { InnerException: not null } or TargetInvocationException { InnerException: not null })
             {
                 exception = exception.InnerException!;
@@ -30,10 +37,17 @@ internal static partial class CommandErrors
             Console.Error.WriteLine("error: " + exception.Message);
             if (exception is NullReferenceException or IndexOutOfRangeException or InvalidCastException or NotImplementedException or ArgumentNullException)
             {
-                Console.Error.WriteLine("This is a fault in Saturn; set SATURN_DEBUG=1 to see where it happened.");
+                Console.Error.WriteLine($"This is a fault in Saturn; set {EnvironmentVariable.Debug.Name}=1 to see where it happened.");
             }
 
             return Failure;
+        }
+        finally
+        {
+            if (EnvironmentVariable.Leaks.IsOn)
+            {
+                Console.Error.WriteLine(LiveTensors.Describe());
+            }
         }
     }
 

@@ -13,7 +13,7 @@ internal static class DemoCommand
     {
         Command command = new("demo", "Train a small network on built-in images, dense and with Demon Pruning, and compare the two. No download, no arguments.");
         Option<string> runs = TrainCommand.Add(command, "--runs", "Folder of all runs.", "runs");
-        Option<string> device = TrainCommand.Add(command, "--device", $"Where to run: {string.Join(", ", Devices.Names)}.", "cpu");
+        Option<string> device = TrainCommand.Add(command, "--device", $"Where to run: {string.Join(", ", Devices.Names)}.", Devices.Default);
         command.SetAction(result =>
         {
             TrainingOptions dense = new()

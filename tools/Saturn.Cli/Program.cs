@@ -10,7 +10,7 @@ if (Console.IsOutputRedirected)
     AnsiConsole.Profile.Capabilities.ColorSystem = ColorSystem.NoColors;
 }
 
-RootCommand root = new("Saturn trains networks while their dead channels are removed, and measures what that is worth.");
+RootCommand root = new("Saturn trains networks while their dead channels are removed, and measures what that is worth. Variables of the environment that it reads: saturn info --environment.");
 root.Subcommands.Add(DemoCommand.Create());
 root.Subcommands.Add(TrainCommand.Create());
 root.Subcommands.Add(EvalCommand.Create());

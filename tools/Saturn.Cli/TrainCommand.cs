@@ -67,7 +67,7 @@ internal static class TrainCommand
         ];
 
         Option<ulong> seed = Add<ulong>(command, "--seed", "Seed of everything random; the same seed gives the same run.", 0);
-        Option<string> device = Add(command, "--device", $"Where to run: {string.Join(", ", Devices.Names)}.", defaults.Device);
+        Option<string> device = Add(command, "--device", $"Where to run: {string.Join(", ", Devices.Names)}.", Devices.Default);
         Option<int?> threads = Add<int?>(command, "--threads", "Worker threads on the CPU (default: one a processor).", null);
         Option<string> run = Add(command, "--run", "Name of the run; its folder is RUNS/NAME.", defaults.Run);
         Option<string> runs = Add(command, "--runs", "Folder of all runs.", "runs");
