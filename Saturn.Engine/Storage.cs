@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using Saturn.Kernels;
+using Saturn.Kernels.Diagnostics;
 
 namespace Saturn.Engine;
 
@@ -9,7 +10,7 @@ namespace Saturn.Engine;
 /// </summary>
 internal sealed class Storage
 {
-    private static readonly bool TrackSites = Environment.GetEnvironmentVariable("SATURN_LEAKS") is { Length: > 0 } value && value != "0";
+    private static readonly bool TrackSites = EnvironmentVariable.Leaks.IsOn;
     private static readonly ConcurrentDictionary<nint, string> Sites = new();
 
     [ThreadStatic]

@@ -37,7 +37,7 @@ public sealed class DeviceOutOfMemoryException(string message) : Exception(messa
         long[] held = [.. capacities];
         StringBuilder text = new();
         text.Append($"{where} has no room for another {wanted / 1048576.0:F1} MiB; {liveBytes / 1048576.0:F1} MiB are in {held.Length} live buffers. ");
-        text.Append("Use a smaller batch or a narrower model. The largest holders:");
+        text.Append($"Use a smaller batch or a narrower model.{(held.Length > 0 ? " The largest holders:" : "")}");
         foreach (var group in held.GroupBy(capacity => capacity).OrderByDescending(group => group.Key * group.Count()).Take(8))
         {
             text.AppendLine().Append($"  {group.Count(),5} × {group.Key / 1048576.0,10:F2} MiB");

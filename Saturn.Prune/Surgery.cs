@@ -150,7 +150,9 @@ public static class Surgery
         }
 
         remove[best] = false;
-        warnings.Add($"All {remove.Length} units of {group.Name} are dead; the most active one is kept, since nothing leads around this layer.");
+        warnings.Add(remove.Length == 1
+                ? $"The only unit of {group.Name} is dead; it is kept, since nothing leads around this layer."
+                : $"All {remove.Length} units of {group.Name} are dead; the most active one is kept, since nothing leads around this layer.");
     }
 
     private static void DropEmptyBranches(ChannelGraph graph, Dictionary<UnitGroup, int[]> kept, Optimizer? optimizer)

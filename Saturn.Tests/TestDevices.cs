@@ -4,6 +4,7 @@ using Saturn.Emulator;
 using Saturn.Kernels;
 using Saturn.Kernels.Cpu;
 using Saturn.Kernels.Cuda;
+using Saturn.Kernels.Diagnostics;
 using Saturn.Tests.Cuda;
 using Saturn.Training;
 
@@ -32,12 +33,16 @@ public static class TestDevices
     /// <summary>The CUDA drivers, real and emulated, that the tests of the driver contract run on.</summary>
     public static readonly string[] DriverNames = ["emulated", .. Names.Where(name => name.StartsWith("cuda", StringComparison.Ordinal))];
 
+    /// <summary>The same, and the host under observation, where every kernel call takes the way through the observer and is checked against a second run.</summary>
+    public static readonly string[] ObservedNames = [.. Names, "cpu observed"];
+
     public static Device Open(string name) => name switch
     {
         // Three workers on any machine, so that scheduling differs from the serial order even where there are fewer processors.
         "cpu" => new CpuDevice(workers: 3),
         "cpu 256-bit" => new CpuDevice(3, wide: false),
         "cpu 512-bit" => new CpuDevice(3, wide: true),
+        "cpu observed" => new ObservedDevice(new CpuDevice(workers: 3), new Observation(Tolerance: 1e-4)),
         "emulated" => OpenEmulated(name),
         _ when name.StartsWith("cuda:", StringComparison.Ordinal) => OpenCuda(name),
         _ => Devices.Open(name),

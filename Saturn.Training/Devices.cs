@@ -3,26 +3,74 @@ using Saturn.Emulator;
 using Saturn.Kernels;
 using Saturn.Kernels.Cpu;
 using Saturn.Kernels.Cuda;
+using Saturn.Kernels.Diagnostics;
 
 namespace Saturn.Training;
 
-/// <summary>Turns device names into devices; the only place that knows every kind. A device is never chosen silently.</summary>
+/// <summary>Turns device names into devices; the only place that knows every kind, and that reads from the environment how they are observed. A device is never chosen silently.</summary>
 public static class Devices
 {
     private const string CudaPrefix = "cuda:";
+    private const double DefaultTolerance = 1e-4;
+
+    private static int traces;
 
     /// <summary>The names that <see cref="Open"/> understands.</summary>
     public static IReadOnlyList<string> Names { get; } = ["cpu", "cuda", "cuda:N", "emulated", "emulated:fast"];
 
-    /// <summary>Opens a device by name.</summary>
+    /// <summary>The device for what names none: <c>SATURN_DEVICE</c>, else the host processor.</summary>
+    public static string Default => EnvironmentVariable.Device.Value ?? "cpu";
+
+    /// <summary>Opens a device by name, with the observers that the environment asks for around it.</summary>
     /// <param name="name">
     /// <c>cpu</c>; <c>cuda:N</c>, GPU number N of the CUDA driver (<c>cuda</c> is <c>cuda:0</c>); <c>emulated</c>, a GPU in software that runs the CUDA kernels and checks
     /// every access; or <c>emulated:fast</c>, the same without checks.
     /// </param>
     /// <param name="threads">Worker threads of the host processor or the emulator; null for one a processor.</param>
-    /// <exception cref="ArgumentException">The name is unknown, or there is no such GPU; the message lists what there is.</exception>
+    /// <exception cref="ArgumentException">The name is unknown, there is no such GPU, or a variable of the environment holds what it cannot; the message says what is known.</exception>
     /// <exception cref="CudaException">There is no CUDA driver or no GPU; the message says what was searched and what to do.</exception>
-    public static Device Open(string name, int? threads = null) => name switch
+    public static Device Open(string name, int? threads = null)
+    {
+        int debug = (int)EnvironmentVariable.Debug.Number(0, 5);
+        Observation? observation = Observation(debug);
+        Device device = OpenAlone(name, threads);
+        if (debug >= 1)
+        {
+            Console.Error.WriteLine($"device {device.Name}: {device.Description}");
+        }
+
+        if (observation is null)
+        {
+            return device;
+        }
+
+        try
+        {
+            return new ObservedDevice(device, observation);
+        }
+        catch
+        {
+            device.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>What the environment asks to observe; null for nothing.</summary>
+    private static Observation? Observation(int debug)
+    {
+        double validate = EnvironmentVariable.Validate.Number(0, 1);
+        string? trace = EnvironmentVariable.Trace.Value;
+        if (trace is not null && Interlocked.Increment(ref traces) is > 1 and int number)
+        {
+            trace = Path.ChangeExtension(trace, null) + $"-{number}" + Path.GetExtension(trace);
+        }
+
+        return debug >= 2 || EnvironmentVariable.Sync.IsOn || validate > 0 || trace is not null
+            ? new Observation(debug >= 2, debug >= 3, trace, validate == 0 ? null : validate == 1 ? DefaultTolerance : validate)
+            : null;
+    }
+
+    private static Device OpenAlone(string name, int? threads) => name switch
     {
         "cpu" => new CpuDevice(threads),
         "cuda" => OpenCuda("cuda:0", LibCudaDriver.Open(), 0),
@@ -40,7 +88,7 @@ public static class Devices
     {
         foreach (string name in (string[])["cpu", "emulated"])
         {
-            using Device device = Open(name);
+            using Device device = OpenAlone(name, null);
             yield return $"device {name}: {device.Description}";
         }
 

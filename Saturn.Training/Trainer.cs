@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using Saturn.Engine;
+using Saturn.Engine.Checkpoints;
 using Saturn.Engine.Operations;
 using Saturn.Engine.Optimizers;
 using Saturn.Kernels;
@@ -39,12 +40,14 @@ public sealed class Trainer : IDisposable
     private readonly int[] censusImages;
     private readonly long stepsPerEpoch;
     private RunFolder? folder;
+    private long savedStep;
 
     /// <summary>Prepares a run from the start, or from a checkpoint.</summary>
     /// <param name="options">The options.</param>
     /// <param name="observer">Who is told; null for nobody.</param>
     /// <param name="checkpoint">The checkpoint folder to continue from; null for the start.</param>
     /// <exception cref="ArgumentException">An option is out of range, or the batch is larger than the data.</exception>
+    /// <exception cref="CheckpointException">The checkpoint is missing, damaged, or another run's.</exception>
     public Trainer(TrainingOptions options, ITrainingObserver? observer = null, string? checkpoint = null)
     {
         options.Validate();
@@ -52,7 +55,7 @@ public sealed class Trainer : IDisposable
         this.observer = observer;
         (training, validation) = DatasetSource.Open(options.Data, options.TrainImages, options.ValidationImages);
         assembler = new BatchAssembler(training);
-        int imagesPerStep = options.Batch * options.Accumulate;
+        long imagesPerStep = (long)options.Batch * options.Accumulate;
         stepsPerEpoch = training.Count / imagesPerStep;
         if (stepsPerEpoch == 0)
         {
@@ -72,13 +75,18 @@ public sealed class Trainer : IDisposable
                 model = ModelFactory.Create(recipe, device);
                 model.Initialize(options.Seed);
             }
+            else if (saved.State.Recipe != recipe)
+            {
+                throw new CheckpointException(
+                    $"The checkpoint '{checkpoint}' belongs to another run: it holds {saved.State.Recipe}, but the options say {recipe}. Restore the run's config.json and checkpoint together.");
+            }
             else
             {
                 model = saved.CreateModel(device);
             }
 
             optimizer = CreateOptimizer();
-            pruning = new DemonPruning(model, optimizer, options.Pruning, TotalSteps, recipe.InputShape(1), imagesPerStep, saved?.State.Dense);
+            pruning = new DemonPruning(model, optimizer, options.Pruning, TotalSteps, recipe.InputShape(1), (int)imagesPerStep, saved?.State.Dense);
             saved?.Restore(optimizer, options.Optimizer);
         }
         catch
@@ -171,7 +179,15 @@ public sealed class Trainer : IDisposable
         }
 
         EndEpoch(epoch);
-        cancellation.ThrowIfCancellationRequested();
+        if (cancellation.IsCancellationRequested && progress.Step < TotalSteps)
+        {
+            if (savedStep != progress.Step)
+            {
+                Save();
+            }
+
+            throw new OperationCanceledException(cancellation);
+        }
     }
 
     private void Step(TrainingBatches batches)
@@ -296,6 +312,7 @@ public sealed class Trainer : IDisposable
         progress.TrainingFlops = Accounting.TrainingFlops;
         progress.DenseTrainingFlops = Accounting.DenseTrainingFlops;
         Checkpoint.Write(folder.CheckpointPath, model, optimizer, options.Optimizer, pruning, progress);
+        savedStep = progress.Step;
     }
 
     private void RememberFirstSteps()

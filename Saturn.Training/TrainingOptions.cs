@@ -109,6 +109,7 @@ public sealed record TrainingOptions
         Require(ClipNorm is null or > 0, "clip-norm", "above 0", ClipNorm);
         Require(LabelSmoothing is >= 0 and <= 1, "label-smoothing", "in [0, 1]", LabelSmoothing);
         Require(Threads is null or >= 1, "threads", "at least 1", Threads);
+        Require(Run.Split('/', '\\').All(part => part is not ("" or "." or "..")), "run", "the name of a folder inside --runs", $"'{Run}'");
         Require(CheckpointEvery >= 1, "checkpoint-every", "at least 1 epoch", CheckpointEvery);
         RequireOneOf(Optimizer, "optimizer", "sgd", "adam", "adamw");
         RequireOneOf(Activation, "activation", "relu", "leakyrelu", "gelu", "silu");

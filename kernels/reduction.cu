@@ -4,7 +4,7 @@
 //   (NaN wins). An output row's share of the work is cut into splits, a number that depends on the sizes alone; each split leaves a partial result, and a second kernel combines them in order.
 //
 // Launch: blocks of up to 256 threads, x over channels (fours of them where they are kept), y over summed rows, both powers of two; grid (output rows, channels, splits). reduceChannels keeps the
-//   channels, reduceRows sums them too. combine: one thread an output element. argumentMaximum: one warp a row.
+//   channels, reduceRows sums them too; reduceShortRows: one thread an output row, where a row is short. combine: one thread an output element. argumentMaximum: one warp a row.
 // Moved: 4 bytes an input element: limited by memory.
 #include "largest.cuh"
 #include "rows.cuh"
@@ -25,6 +25,8 @@ struct ReductionArguments
     int64 summedStrides[5];
     int32 keptExtents[5];
     int32 summedExtents[5];
+    int32 keptRank;
+    int32 summedRank;
     int32 outputRows;
     int32 summedRows;
     int32 rowsOfSplit;
@@ -76,18 +78,18 @@ __device__ inline double identity()
     return operation == ReductionOperation::maximum ? __longlong_as_double(0xFFF0000000000000ll) : operation == ReductionOperation::minimum ? __longlong_as_double(0x7FF0000000000000ll) : 0.0;
 }
 
-__device__ inline int64 position(uint32 index, const int32* extents, const int64* strides)
+// Where a number of mixed radix lies: the outermost dimension needs no division.
+__device__ inline int64 position(uint32 index, int32 rank, const int32* extents, const int64* strides)
 {
     int64 sum = 0;
-#pragma unroll
-    for (int i = 0; i < 5; i++)
+    for (int i = 0; i < rank - 1; i++)
     {
         uint32 outer = index / static_cast<uint32>(extents[i]);
         sum += static_cast<int64>(index - outer * extents[i]) * strides[i];
         index = outer;
     }
 
-    return sum;
+    return rank > 0 ? sum + index * strides[rank - 1] : 0;
 }
 
 template <ReductionOperation operation>
@@ -101,10 +103,10 @@ __device__ inline void channelsOfSplit(const ReductionArguments& arguments)
     double total[4] = {identity<operation>(), identity<operation>(), identity<operation>(), identity<operation>()};
     if (channel < arguments.pitch)
     {
-        int64 start = position(outputRow, arguments.keptExtents, arguments.keptStrides);
+        int64 start = position(outputRow, arguments.keptRank, arguments.keptExtents, arguments.keptStrides);
         for (int32 row = first + threadIdx.y; row < last; row += blockDim.y)
         {
-            int64 inputRow = start + position(row, arguments.summedExtents, arguments.summedStrides);
+            int64 inputRow = start + position(row, arguments.summedRank, arguments.summedExtents, arguments.summedStrides);
             float4 x = loadFour(arguments.input + inputRow * arguments.pitch + channel);
             total[0] = combine<operation>(total[0], x.x);
             total[1] = combine<operation>(total[1], x.y);
@@ -145,11 +147,11 @@ __device__ inline void rowsOfSplit(const ReductionArguments& arguments)
     int32 outputRow = blockIdx.x;
     int32 first = blockIdx.z * arguments.rowsOfSplit;
     int32 last = min(first + arguments.rowsOfSplit, arguments.summedRows);
-    int64 start = position(outputRow, arguments.keptExtents, arguments.keptStrides);
+    int64 start = position(outputRow, arguments.keptRank, arguments.keptExtents, arguments.keptStrides);
     double total = identity<operation>();
     for (int32 row = first + threadIdx.y; row < last; row += blockDim.y)
     {
-        const float* x = arguments.input + (start + position(row, arguments.summedExtents, arguments.summedStrides)) * arguments.pitch;
+        const float* x = arguments.input + (start + position(row, arguments.summedRank, arguments.summedExtents, arguments.summedStrides)) * arguments.pitch;
         for (int32 channel = threadIdx.x; channel < arguments.channels; channel += blockDim.x)
         {
             total = combine<operation>(total, x[channel]);
@@ -161,6 +163,27 @@ __device__ inline void rowsOfSplit(const ReductionArguments& arguments)
     if (threadIdx.x == 0 && threadIdx.y == 0)
     {
         arguments.partials[static_cast<int64>(blockIdx.z) * arguments.outputRows + outputRow] = total;
+    }
+}
+
+// Few elements an output row: a thread takes a row.
+template <ReductionOperation operation>
+__device__ inline void shortRows(const ReductionArguments& arguments)
+{
+    for (int32 outputRow = globalThread(); outputRow < arguments.outputRows; outputRow += globalThreads())
+    {
+        int64 start = position(outputRow, arguments.keptRank, arguments.keptExtents, arguments.keptStrides);
+        double total = identity<operation>();
+        for (int32 row = 0; row < arguments.summedRows; row++)
+        {
+            const float* x = arguments.input + (start + position(row, arguments.summedRank, arguments.summedExtents, arguments.summedStrides)) * arguments.pitch;
+            for (int32 channel = 0; channel < arguments.channels; channel++)
+            {
+                total = combine<operation>(total, x[channel]);
+            }
+        }
+
+        arguments.partials[outputRow] = total;
     }
 }
 
@@ -215,6 +238,11 @@ extern "C" __global__ void __launch_bounds__(256) reduceChannels(const __grid_co
 extern "C" __global__ void __launch_bounds__(256) reduceRows(const __grid_constant__ ReductionArguments arguments)
 {
     DISPATCH(rowsOfSplit)
+}
+
+extern "C" __global__ void __launch_bounds__(256) reduceShortRows(const __grid_constant__ ReductionArguments arguments)
+{
+    DISPATCH(shortRows)
 }
 
 extern "C" __global__ void __launch_bounds__(256) combine(const __grid_constant__ CombineArguments arguments)

@@ -1,4 +1,6 @@
+using System.Collections.Concurrent;
 using System.Runtime.InteropServices;
+using System.Security.Cryptography;
 using System.Text;
 using Saturn.Emulator.Ptx;
 
@@ -7,6 +9,11 @@ namespace Saturn.Emulator.Execution;
 /// <summary>A module as the driver loads it: its kernels, decoded when first asked for, and the memory of its global and constant variables.</summary>
 internal sealed unsafe class LoadedModule : IDisposable
 {
+    private const int MaximumParsed = 256;
+
+    // Nothing changes a module once it was read.
+    private static readonly ConcurrentDictionary<string, PtxModule> Parsed = new(StringComparer.Ordinal);
+
     private readonly Dictionary<string, EmulatedKernel> kernels = [];
     private readonly Dictionary<string, nint> addresses = [];
     private readonly List<(nint Address, long Length)> variables = [];
@@ -32,12 +39,25 @@ internal sealed unsafe class LoadedModule : IDisposable
     /// <summary>Names of the kernels.</summary>
     public IEnumerable<string> KernelNames => Source.Kernels.Select(kernel => kernel.Name);
 
-    /// <summary>Reads PTX; the name appears in messages.</summary>
+    /// <summary>Reads PTX; the name appears in messages. What was read before is kept, since devices come and go with the same modules.</summary>
     /// <exception cref="EmulatorException">The text is not PTX that the emulator reads.</exception>
     public static LoadedModule Load(ReadOnlySpan<byte> ptx, string name)
     {
         int end = ptx.IndexOf((byte)0);
-        return new LoadedModule(PtxParser.Parse(Encoding.UTF8.GetString(end < 0 ? ptx : ptx[..end]), name));
+        ReadOnlySpan<byte> text = end < 0 ? ptx : ptx[..end];
+        string key = name + Convert.ToHexString(SHA256.HashData(text));
+        if (!Parsed.TryGetValue(key, out PtxModule? module))
+        {
+            module = PtxParser.Parse(Encoding.UTF8.GetString(text), name);
+            if (Parsed.Count >= MaximumParsed)
+            {
+                Parsed.Clear();
+            }
+
+            Parsed.TryAdd(key, module);
+        }
+
+        return new LoadedModule(module);
     }
 
     /// <summary>A kernel by its name.</summary>

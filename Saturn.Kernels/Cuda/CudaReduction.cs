@@ -16,9 +16,13 @@ internal sealed unsafe class CudaReduction : IReductionKernels
     /// <summary>Blocks that are enough for any device; the number of splits depends on the sizes alone.</summary>
     private const long BlocksWanted = 2048;
 
+    /// <summary>Elements of an output row up to which one thread sums them.</summary>
+    private const int ShortRow = 64;
+
     private readonly CudaContext context;
     private readonly CudaKernel<ReductionArguments> reduceChannels;
     private readonly CudaKernel<ReductionArguments> reduceRows;
+    private readonly CudaKernel<ReductionArguments> reduceShortRows;
     private readonly CudaKernel<CombineArguments> combine;
     private readonly CudaKernel<ArgumentMaximumArguments> argumentMaximum;
 
@@ -29,6 +33,7 @@ internal sealed unsafe class CudaReduction : IReductionKernels
             KernelSource.BuiltIn("reduction.cu", typeof(ReductionArguments), typeof(CombineArguments), typeof(ArgumentMaximumArguments)));
         reduceChannels = module.Kernel<ReductionArguments>("reduceChannels");
         reduceRows = module.Kernel<ReductionArguments>("reduceRows");
+        reduceShortRows = module.Kernel<ReductionArguments>("reduceShortRows");
         combine = module.Kernel<CombineArguments>("combine");
         argumentMaximum = module.Kernel<ArgumentMaximumArguments>("argumentMaximum");
     }
@@ -52,15 +57,24 @@ internal sealed unsafe class CudaReduction : IReductionKernels
         int threadsX = (int)Math.Min(BitOperations.RoundUpToPowerOf2((uint)across), keepsChannels ? 64 : Threads);
         int threadsY = (int)Math.Clamp(BitOperations.RoundUpToPowerOf2((uint)arguments.SummedRows), (uint)Math.Max(32 / threadsX, 1), (uint)(Threads / threadsX));
         int channelBlocks = keepsChannels ? (across + threadsX - 1) / threadsX : 1;
-        long useful = Math.Max(1, arguments.SummedRows / (threadsY * RowsPerThread));
+        bool isShort = !keepsChannels && arguments.SummedRows * (long)arguments.Channels <= ShortRow && arguments.OutputRows > 1;
+        long useful = isShort ? 1 : Math.Max(1, arguments.SummedRows / (threadsY * RowsPerThread));
         int splits = (int)Math.Clamp(BlocksWanted / ((long)arguments.OutputRows * channelBlocks), 1, useful);
         arguments.RowsOfSplit = (arguments.SummedRows + splits - 1) / splits;
         splits = (arguments.SummedRows + arguments.RowsOfSplit - 1) / arguments.RowsOfSplit;
         int partialPitch = keepsChannels ? inputShape.Pitch : 1;
         DeviceBuffer partials = context.Memory.Allocate((long)splits * arguments.OutputRows * partialPitch * sizeof(double));
         arguments.Partials = partials.Address;
-        LaunchGeometry geometry = new((uint)arguments.OutputRows, (uint)channelBlocks, (uint)splits, (uint)threadsX, (uint)threadsY);
-        (keepsChannels ? reduceChannels : reduceRows).Launch(arguments, geometry);
+        if (isShort)
+        {
+            reduceShortRows.Launch(arguments, LaunchGeometry.Cover(arguments.OutputRows, Threads));
+        }
+        else
+        {
+            LaunchGeometry geometry = new((uint)arguments.OutputRows, (uint)channelBlocks, (uint)splits, (uint)threadsX, (uint)threadsY);
+            (keepsChannels ? reduceChannels : reduceRows).Launch(arguments, geometry);
+        }
+
         CombineArguments combined = new()
         {
             Partials = partials.Address,
@@ -115,15 +129,8 @@ internal sealed unsafe class CudaReduction : IReductionKernels
             stride *= extent;
         }
 
-        for (; kept < 5; kept++)
-        {
-            arguments.KeptExtents[kept] = 1;
-        }
-
-        for (; summed < 5; summed++)
-        {
-            arguments.SummedExtents[summed] = 1;
-        }
+        arguments.KeptRank = kept;
+        arguments.SummedRank = summed;
     }
 }
 
@@ -137,6 +144,8 @@ internal unsafe struct ReductionArguments
     public fixed long SummedStrides[5];
     public fixed int KeptExtents[5];
     public fixed int SummedExtents[5];
+    public int KeptRank;
+    public int SummedRank;
     public int OutputRows;
     public int SummedRows;
     public int RowsOfSplit;

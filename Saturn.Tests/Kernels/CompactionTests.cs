@@ -7,7 +7,7 @@ using Saturn.Tests.References;
 namespace Saturn.Tests.Kernels;
 
 /// <summary>Gathers of rows and columns, bit for bit.</summary>
-[TestFixtureSource(typeof(TestDevices), nameof(TestDevices.Names))]
+[TestFixtureSource(typeof(TestDevices), nameof(TestDevices.ObservedNames))]
 public sealed class CompactionTests(string device) : KernelTest(device)
 {
     [Test]

@@ -5,7 +5,7 @@ using Saturn.Kernels.Families;
 namespace Saturn.Tests.Kernels;
 
 /// <summary>The update rules against their formulas in double precision over ten steps, and the noise's mask.</summary>
-[TestFixtureSource(typeof(TestDevices), nameof(TestDevices.Names))]
+[TestFixtureSource(typeof(TestDevices), nameof(TestDevices.ObservedNames))]
 public sealed class OptimizerTests(string device) : KernelTest(device)
 {
     private static readonly OptimizerStep SgdRule = new(OptimizerRule.Sgd, 0, 0.9f, false, 0, 0, 0, false, default, 0, 0);

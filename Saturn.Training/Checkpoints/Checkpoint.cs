@@ -66,12 +66,19 @@ public sealed record CheckpointState(
     Dictionary<string, int[]> OriginalColumns, Dictionary<string, int[]> OriginalChannels, DenseNetwork Dense, string Optimizer, long OptimizerSteps, RunProgress Progress);
 
 /// <summary>
-/// A checkpoint folder: <c>model.safetensors</c>, <c>optimizer.safetensors</c> and <c>state.json</c>. A pruned network is built from it at its pruned widths. Random numbers are counter-based, so the step
-/// is all their state.
+/// A checkpoint folder: <c>model.safetensors</c>, <c>optimizer.safetensors</c>, <c>state.json</c> and their checksums. A pruned network is built from it at its pruned widths. Random numbers are
+/// counter-based, so the step is all their state.
 /// </summary>
+/// <remarks>
+/// A new checkpoint is written to <c>checkpoint.tmp</c>; then the old one steps aside to <c>checkpoint.old</c>, the new one takes its name, and the old one is deleted. Whenever a process dies, one of the three is
+/// whole: the first of <c>checkpoint</c>, a finished <c>checkpoint.tmp</c>, <c>checkpoint.old</c>.
+/// </remarks>
 public sealed class Checkpoint
 {
     private const int CurrentFormat = 1;
+    private const string ModelFile = "model.safetensors";
+    private const string OptimizerFile = "optimizer.safetensors";
+    private const string StateFile = "state.json";
     private const string FirstMoment = ".first_moment";
     private const string SecondMoment = ".second_moment";
 
@@ -86,16 +93,21 @@ public sealed class Checkpoint
     /// <summary>Everything but the arrays.</summary>
     public CheckpointState State { get; }
 
-    /// <summary>Reads a checkpoint's state.</summary>
+    /// <summary>Whether a checkpoint was ever written there; it may be damaged.</summary>
+    public static bool Exists(string folder) => Directory.Exists(Standing(folder));
+
+    /// <summary>Reads a checkpoint's state and checks all of its files.</summary>
     /// <exception cref="CheckpointException">It is missing or damaged.</exception>
     public static Checkpoint Read(string folder)
     {
-        string file = Path.Combine(folder, "state.json");
-        if (!File.Exists(file))
+        folder = Standing(folder);
+        if (!Directory.Exists(folder))
         {
-            throw new CheckpointException($"'{folder}' is no checkpoint: it has no state.json.");
+            throw new CheckpointException($"There is no checkpoint '{folder}': the run was stopped before its first one.");
         }
 
+        Checksums.Verify(folder, ModelFile, OptimizerFile, StateFile);
+        string file = Path.Combine(folder, StateFile);
         try
         {
             CheckpointState state = JsonSerializer.Deserialize(File.ReadAllText(file), RunJson.Default.CheckpointState) ?? throw new JsonException("it is empty");
@@ -110,15 +122,22 @@ public sealed class Checkpoint
     }
 
     /// <summary>Writes a checkpoint beside the old one and then puts it in its place, so that one whole checkpoint exists at any moment.</summary>
+    /// <exception cref="CheckpointException">It cannot be written; the old one stands, and nothing of the new one is left.</exception>
     public static void Write(string folder, Model model, Optimizer optimizer, string optimizerName, DemonPruning pruning, RunProgress progress)
     {
         string temporary = folder + ".tmp";
         string old = folder + ".old";
-        DeleteIfThere(temporary);
-        Directory.CreateDirectory(temporary);
         try
         {
-            ModelWeights.Save(model, Path.Combine(temporary, "model.safetensors"));
+            string standing = Standing(folder);
+            if (standing != folder && Directory.Exists(standing))
+            {
+                Directory.Move(standing, folder);
+            }
+
+            DeleteIfThere(temporary);
+            Directory.CreateDirectory(temporary);
+            ModelWeights.Save(model, Path.Combine(temporary, ModelFile));
             Dictionary<string, SafeTensor> moments = [];
             foreach (Parameter parameter in optimizer.Parameters)
             {
@@ -129,7 +148,7 @@ public sealed class Checkpoint
                 }
             }
 
-            SafeTensors.Write(Path.Combine(temporary, "optimizer.safetensors"), moments);
+            SafeTensors.Write(Path.Combine(temporary, OptimizerFile), moments);
             CheckpointState checkpoint = new(
                 CurrentFormat, model.Recipe,
                 model.Activities.ToDictionary(activity => activity.Name, activity => activity.Channels),
@@ -140,21 +159,24 @@ public sealed class Checkpoint
                     .ToDictionary(parameter => parameter.Name, parameter => parameter.OriginalColumns!.Values.ToArray()),
                 model.Activities.Where(activity => activity.OriginalChannels is not null).ToDictionary(activity => activity.Name, activity => activity.OriginalChannels!),
                 pruning.Accounting.Dense, optimizerName, optimizer.StepCount, progress);
-            AtomicFile.WriteText(Path.Combine(temporary, "state.json"), JsonSerializer.Serialize(checkpoint, RunJson.Default.CheckpointState));
+            AtomicFile.WriteText(Path.Combine(temporary, StateFile), JsonSerializer.Serialize(checkpoint, RunJson.Default.CheckpointState));
+            Checksums.Write(temporary, ModelFile, OptimizerFile, StateFile);
+            DeleteIfThere(old);
+            if (Directory.Exists(folder))
+            {
+                Directory.Move(folder, old);
+            }
+
+            Directory.Move(temporary, folder);
         }
-        catch
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException or ArgumentOutOfRangeException)
         {
+            // The system's limit on the size of a file arrives as an ArgumentOutOfRangeException.
             DeleteIfThere(temporary);
-            throw;
+            throw new CheckpointException(
+                $"The checkpoint of step {progress.Step} cannot be written to '{folder}' ({exception.Message.Split(" (Parameter")[0].TrimEnd('.')}). Make room there and go on with --resume, which starts from {(Exists(folder) ? "the checkpoint before it" : "the beginning, as there is none before it")}.");
         }
 
-        DeleteIfThere(old);
-        if (Directory.Exists(folder))
-        {
-            Directory.Move(folder, old);
-        }
-
-        Directory.Move(temporary, folder);
         DeleteIfThere(old);
     }
 
@@ -172,7 +194,7 @@ public sealed class Checkpoint
                 }
             }
 
-            ModelWeights.Load(model, Path.Combine(folder, "model.safetensors"));
+            ModelWeights.Load(model, Path.Combine(folder, ModelFile));
             foreach (Parameter parameter in model.Parameters)
             {
                 parameter.OriginalRows = State.OriginalRows.TryGetValue(parameter.Name, out int[]? rows) ? new ChannelIndices(rows) : null;
@@ -202,7 +224,7 @@ public sealed class Checkpoint
             throw new CheckpointException($"The checkpoint '{folder}' was written with optimizer {State.Optimizer}, but {optimizerName} is asked for.");
         }
 
-        string path = Path.Combine(folder, "optimizer.safetensors");
+        string path = Path.Combine(folder, OptimizerFile);
         Dictionary<string, SafeTensor> tensors = SafeTensors.Read(path);
         foreach (Parameter parameter in optimizer.Parameters)
         {
@@ -225,6 +247,10 @@ public sealed class Checkpoint
 
         optimizer.StepCount = State.OptimizerSteps;
     }
+
+    /// <summary>The folder that holds the last whole checkpoint, whenever the process that wrote it may have died.</summary>
+    private static string Standing(string folder) =>
+        Directory.Exists(folder) ? folder : Checksums.ExistIn(folder + ".tmp") ? folder + ".tmp" : Directory.Exists(folder + ".old") ? folder + ".old" : folder;
 
     private static void DeleteIfThere(string folder)
     {

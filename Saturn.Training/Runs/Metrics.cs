@@ -144,8 +144,9 @@ public sealed record RunSummary
 /// <summary>JSON of everything in a run folder: snake_case, generated code, so that trimming and ahead-of-time compilation work.</summary>
 [JsonSourceGenerationOptions(
     PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, WriteIndented = true, UseStringEnumConverter = true,
-    DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
+    DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull, UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow)]
 [JsonSerializable(typeof(TrainingOptions))]
+[JsonSerializable(typeof(System.Text.Json.Nodes.JsonObject))]
 [JsonSerializable(typeof(RunSummary))]
 [JsonSerializable(typeof(Checkpoints.CheckpointState))]
 public sealed partial class RunJson : JsonSerializerContext;

@@ -1,4 +1,6 @@
 using System.Text.Json;
+using System.Text.Json.Nodes;
+using System.Text.Json.Serialization.Metadata;
 
 namespace Saturn.Training.Runs;
 
@@ -15,29 +17,48 @@ public sealed class RunFolder
     /// <summary>The checkpoint's folder; it exists once one was written.</summary>
     public string CheckpointPath => System.IO.Path.Combine(Path, "checkpoint");
 
+    private bool HasRun => File.Exists(System.IO.Path.Combine(Path, "config.json")) || Directory.Exists(CheckpointPath);
+
     private string MetricsPath => System.IO.Path.Combine(Path, "metrics.jsonl");
 
     /// <summary>Creates a folder for a new run and writes its configuration.</summary>
-    /// <exception cref="IOException">A run of this name exists and is not to be replaced.</exception>
+    /// <exception cref="IOException">A run of this name exists and is not to be replaced, or the folder cannot be written.</exception>
     public static RunFolder Create(string path, TrainingOptions options, bool overwrite)
     {
         RequireFree(path, overwrite);
-        if (File.Exists(System.IO.Path.Combine(path, "config.json")))
-        {
-            Directory.Delete(path, recursive: true);
-        }
-
-        Directory.CreateDirectory(path);
         RunFolder folder = new(path);
-        AtomicFile.WriteText(System.IO.Path.Combine(path, "config.json"), JsonSerializer.Serialize(options, RunJson.Default.TrainingOptions));
-        return folder;
+        try
+        {
+            Directory.CreateDirectory(path);
+            if (folder.HasRun)
+            {
+                folder.DeleteFiles();
+            }
+
+            AtomicFile.WriteText(System.IO.Path.Combine(path, "config.json"), JsonSerializer.Serialize(options, RunJson.Default.TrainingOptions));
+            return folder;
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            throw new IOException($"The run folder '{path}' cannot be written ({exception.Message.TrimEnd('.')}); choose another --runs folder.");
+        }
+    }
+
+    /// <summary>Deletes what a run writes, and the folder if nothing else is in it.</summary>
+    public void Delete()
+    {
+        DeleteFiles();
+        if (!Directory.EnumerateFileSystemEntries(Path).Any())
+        {
+            Directory.Delete(Path);
+        }
     }
 
     /// <summary>Throws if a run of this name exists and is not to be replaced.</summary>
     /// <exception cref="IOException">It exists.</exception>
     public static void RequireFree(string path, bool overwrite)
     {
-        if (!overwrite && File.Exists(System.IO.Path.Combine(path, "config.json")))
+        if (!overwrite && new RunFolder(path).HasRun)
         {
             throw new IOException($"The run folder '{path}' exists; choose another --run name, continue it with --resume, or replace it with --overwrite.");
         }
@@ -55,7 +76,14 @@ public sealed class RunFolder
 
     /// <summary>The run's options.</summary>
     /// <exception cref="IOException">The file is damaged.</exception>
-    public TrainingOptions ReadOptions() => ReadJson("config.json", RunJson.Default.TrainingOptions);
+    public TrainingOptions ReadOptions()
+    {
+        // Options that a run of an earlier version did not know take their defaults.
+        JsonObject values = ReadJson("config.json", RunJson.Default.JsonObject);
+        TrainingOptions defaults = new() { Pruning = values["pruning"] is null ? null : new() };
+        Complete(values, JsonSerializer.SerializeToNode(defaults, RunJson.Default.TrainingOptions)!.AsObject());
+        return Parse("config.json", () => values.Deserialize(RunJson.Default.TrainingOptions));
+    }
 
     /// <summary>The run's summary, or null while it has not finished.</summary>
     public RunSummary? ReadSummary() => File.Exists(System.IO.Path.Combine(Path, "summary.json")) ? ReadJson("summary.json", RunJson.Default.RunSummary) : null;
@@ -89,32 +117,68 @@ public sealed class RunFolder
         }
 
         List<EpochMetrics> metrics = [];
-        foreach (string line in File.ReadLines(MetricsPath))
+        string[] lines = File.ReadAllLines(MetricsPath);
+        for (int i = 0; i < lines.Length; i++)
         {
             try
             {
-                metrics.Add(JsonSerializer.Deserialize(line, MetricsJson.Default.EpochMetrics)!);
+                metrics.Add(JsonSerializer.Deserialize(lines[i], MetricsJson.Default.EpochMetrics) ?? throw new JsonException("it is null"));
+            }
+            catch (JsonException exception) when (i < lines.Length - 1)
+            {
+                throw new IOException($"Line {i + 1} of {MetricsPath} is damaged ({exception.Message.TrimEnd('.')}); restore it, or delete the line.");
             }
             catch (JsonException)
             {
                 // The last line of an interrupted run may be cut off; what stands before it is whole.
-                break;
             }
         }
 
         return metrics;
     }
 
-    private T ReadJson<T>(string name, System.Text.Json.Serialization.Metadata.JsonTypeInfo<T> type)
+    private void DeleteFiles()
     {
-        string file = System.IO.Path.Combine(Path, name);
+        foreach (string name in (string[])["metrics.jsonl", "summary.json", "report.html", "config.json"])
+        {
+            File.Delete(System.IO.Path.Combine(Path, name));
+        }
+
+        foreach (string folder in (string[])[CheckpointPath, CheckpointPath + ".tmp", CheckpointPath + ".old"])
+        {
+            if (Directory.Exists(folder))
+            {
+                Directory.Delete(folder, recursive: true);
+            }
+        }
+    }
+
+    private static void Complete(JsonObject values, JsonObject defaults)
+    {
+        foreach (var (name, value) in defaults)
+        {
+            if (!values.TryGetPropertyValue(name, out JsonNode? own))
+            {
+                values[name] = value?.DeepClone();
+            }
+            else if (own is JsonObject inner && value is JsonObject innerDefaults)
+            {
+                Complete(inner, innerDefaults);
+            }
+        }
+    }
+
+    private T ReadJson<T>(string name, JsonTypeInfo<T> type) => Parse(name, () => JsonSerializer.Deserialize(File.ReadAllText(System.IO.Path.Combine(Path, name)), type));
+
+    private T Parse<T>(string name, Func<T?> parse)
+    {
         try
         {
-            return JsonSerializer.Deserialize(File.ReadAllText(file), type) ?? throw new JsonException("it is empty");
+            return parse() ?? throw new JsonException("it is empty");
         }
         catch (JsonException exception)
         {
-            throw new IOException($"{file} is damaged: {exception.Message}");
+            throw new IOException($"{System.IO.Path.Combine(Path, name)} is damaged ({exception.Message.TrimEnd('.')}); restore it from a copy, or train again with --overwrite.");
         }
     }
 }

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Text.Json;
+using Saturn.Kernels.Diagnostics;
 
 namespace Saturn.Bench;
 
@@ -10,7 +11,7 @@ namespace Saturn.Bench;
 public sealed class PeerProcess : IDisposable
 {
     /// <summary>The environment variable that names the Python interpreter to use; it must be able to import torch.</summary>
-    public const string InterpreterVariable = "SATURN_PEER_PYTHON";
+    public static string InterpreterVariable => EnvironmentVariable.PeerPython.Name;
 
     private const string DefaultInterpreter = "/usr/bin/python3";
     private readonly Process process;
@@ -39,7 +40,7 @@ public sealed class PeerProcess : IDisposable
     /// <exception cref="PeerException">The interpreter cannot be started or cannot import torch.</exception>
     public static PeerProcess StartTorch(string? interpreter = null, string? script = null, TimeSpan? patience = null)
     {
-        interpreter ??= Environment.GetEnvironmentVariable(InterpreterVariable) is { Length: > 0 } named ? named : DefaultInterpreter;
+        interpreter ??= EnvironmentVariable.PeerPython.Value ?? DefaultInterpreter;
         script ??= Path.Combine(AppContext.BaseDirectory, "peers", "torch_cpu.py");
         ProcessStartInfo start = new(interpreter, [script])
         {

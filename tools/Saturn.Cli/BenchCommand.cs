@@ -83,7 +83,7 @@ internal static class BenchCommand
         Command command = new("peak", "Run three training steps of one network of 'steps' and print the process's peak memory in bytes.");
         Argument<string> name = new("network") { Description = "The network's name in the table of 'steps'." };
         command.Arguments.Add(name);
-        Option<string> device = TrainCommand.Add(command, "--device", "Where to run.", "cpu");
+        Option<string> device = TrainCommand.Add(command, "--device", "Where to run.", Devices.Default);
         command.SetAction(result =>
         {
             StepCase network = StepCase.Default.FirstOrDefault(one => one.Name == result.GetValue(name))
@@ -103,7 +103,7 @@ internal static class BenchCommand
 
     private static (Option<string> Device, Option<int?> Threads, Option<int> Rounds, Option<bool> NoPeer, OutputOptions Output) CommonOptions(Command command, int rounds) =>
     (
-        TrainCommand.Add(command, "--device", $"Where to run: {string.Join(", ", Devices.Names)}.", "cpu"),
+        TrainCommand.Add(command, "--device", $"Where to run: {string.Join(", ", Devices.Names)}.", Devices.Default),
         TrainCommand.Add<int?>(command, "--threads", "Worker threads (default: one a processor).", null),
         TrainCommand.Add(command, "--rounds", "Rounds in which the two sides take turns.", rounds),
         TrainCommand.Add(command, "--no-peer", "Measure Saturn alone, without PyTorch.", false),

@@ -13,7 +13,7 @@ internal static class DemoCommand
     {
         Command command = new("demo", "Train a small network on built-in images, dense and with Demon Pruning, and compare the two. No download, no arguments.");
         Option<string> runs = TrainCommand.Add(command, "--runs", "Folder of all runs.", "runs");
-        Option<string> device = TrainCommand.Add(command, "--device", $"Where to run: {string.Join(", ", Devices.Names)}.", "cpu");
+        Option<string> device = TrainCommand.Add(command, "--device", $"Where to run: {string.Join(", ", Devices.Names)}.", Devices.Default);
         command.SetAction(result =>
         {
             TrainingOptions dense = new()
@@ -32,8 +32,8 @@ internal static class DemoCommand
             };
             TrainingOptions pruned = dense with { Run = "demo-pruned", Pruning = new DemonPruningOptions { Lambda = 0.03, PruneEvery = 30 } };
             Console.WriteLine("Two runs of one network on the same images and seed: dense first, then with Demon Pruning.");
-            RunSummary denseSummary = RunSession.Run(dense, () => Create(dense), null, "dense ");
-            RunSummary prunedSummary = RunSession.Run(pruned, () => Create(pruned), null, "pruned");
+            RunSummary denseSummary = RunSession.Run(dense, FolderOf(dense), () => Create(dense), null, "dense ");
+            RunSummary prunedSummary = RunSession.Run(pruned, FolderOf(pruned), () => Create(pruned), null, "pruned");
             HtmlReport.Write([RunFolder.Open(FolderOf(dense))]);
             string report = HtmlReport.Write([RunFolder.Open(FolderOf(dense)), RunFolder.Open(FolderOf(pruned))]);
             ProgressDisplay.WriteComparison("dense against pruned while training", [("dense", denseSummary), ("Demon Pruning", prunedSummary)]);

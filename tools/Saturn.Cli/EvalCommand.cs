@@ -18,7 +18,7 @@ internal static class EvalCommand
         command.Arguments.Add(run);
         Option<string> runs = TrainCommand.Add(command, "--runs", "Folder of all runs.", "runs");
         Option<string?> data = TrainCommand.Add<string?>(command, "--data", "Other data than the run's: synthetic, mnist:FOLDER, cifar10:FOLDER or cifar100:FOLDER.", null);
-        Option<string> deviceName = TrainCommand.Add(command, "--device", $"Where to run: {string.Join(", ", Devices.Names)}.", "cpu");
+        Option<string> deviceName = TrainCommand.Add(command, "--device", $"Where to run: {string.Join(", ", Devices.Names)}.", Devices.Default);
         command.SetAction(result =>
         {
             RunFolder folder = Open(result.GetValue(runs)!, result.GetValue(run)!);

@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Runtime.InteropServices;
 using Saturn.Kernels;
 using Saturn.Kernels.Cuda.Compilation;
+using Saturn.Kernels.Diagnostics;
 using Saturn.Layers.Models;
 using Saturn.Prune;
 using Saturn.Training;
@@ -20,8 +21,15 @@ internal static class InfoCommand
         Option<int> size = TrainCommand.Add(command, "--image-size", "Pixels of an image's edge.", 32);
         Option<int> channels = TrainCommand.Add(command, "--image-channels", "Channels of an image.", 3);
         Option<int> classes = TrainCommand.Add(command, "--classes", "Classes.", 10);
+        Option<bool> environment = TrainCommand.Add(command, "--environment", "List the variables of the environment that Saturn reads, as the page docs/environment.md.", false);
         command.SetAction(result =>
         {
+            if (result.GetValue(environment))
+            {
+                Console.Write(EnvironmentVariable.ToMarkdown());
+                return 0;
+            }
+
             if (result.GetValue(name) is { } model)
             {
                 Describe(new ModelRecipe(
@@ -37,6 +45,8 @@ internal static class InfoCommand
 
             PrintNvrtc();
             Console.WriteLine($"models: {string.Join(", ", ModelFactory.Names)}");
+            string[] set = [.. EnvironmentVariable.All.Where(variable => variable.Value is not null).Select(variable => $"{variable.Name}={variable.Value}")];
+            Console.WriteLine($"environment: {(set.Length == 0 ? "nothing set" : string.Join(' ', set))}; all variables: saturn info --environment");
             return 0;
         });
         return command;

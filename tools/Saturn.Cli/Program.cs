@@ -10,7 +10,7 @@ if (Console.IsOutputRedirected)
     AnsiConsole.Profile.Capabilities.ColorSystem = ColorSystem.NoColors;
 }
 
-RootCommand root = new("Saturn trains networks while their dead channels are removed, and measures what that is worth.");
+RootCommand root = new("Saturn trains networks while their dead channels are removed, and measures what that is worth. Variables of the environment that it reads: saturn info --environment.");
 root.Subcommands.Add(DemoCommand.Create());
 root.Subcommands.Add(TrainCommand.Create());
 root.Subcommands.Add(EvalCommand.Create());
@@ -23,7 +23,7 @@ ParseResult parsed = root.Parse(args.Length == 0 ? ["--help"] : args);
 if (parsed.Errors.Count > 0)
 {
     // One sentence and where to look, instead of a page of help.
-    Console.Error.WriteLine(string.Join(" ", parsed.Errors.Select(error => error.Message)) + $" See 'saturn {(parsed.CommandResult.Command == root ? "" : parsed.CommandResult.Command.Name + " ")}--help'.");
+    Console.Error.WriteLine("error: " + string.Join(" ", parsed.Errors.Select(error => CommandErrors.InPlainWords(error.Message))) + $" See 'saturn {(parsed.CommandResult.Command == root ? "" : parsed.CommandResult.Command.Name + " ")}--help'.");
     return 2;
 }
 

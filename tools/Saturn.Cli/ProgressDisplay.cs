@@ -10,6 +10,7 @@ internal sealed class ProgressDisplay : ITrainingObserver
 {
     private readonly bool terminal = !Console.IsOutputRedirected && Environment.GetEnvironmentVariable("TERM") is not (null or "dumb");
     private readonly string label;
+    private readonly HashSet<string> warnings = [];
     private long epochs;
     private long lastPrinted;
     private bool lineOpen;
@@ -75,8 +76,12 @@ internal sealed class ProgressDisplay : ITrainingObserver
     /// <inheritdoc/>
     public void Warned(string message)
     {
-        CloseLine();
-        Console.Error.WriteLine("warning: " + message);
+        // Every census repeats what it finds.
+        if (warnings.Add(message))
+        {
+            CloseLine();
+            Console.Error.WriteLine("warning: " + message);
+        }
     }
 
     /// <summary>A table of named figures beside each other, one column a run.</summary>

@@ -1,11 +1,15 @@
 using System.Runtime.InteropServices;
 using Saturn.Training;
+using Saturn.Training.Checkpoints;
 using Saturn.Training.Reports;
 using Saturn.Training.Runs;
 
 namespace Saturn.Cli;
 
-/// <summary>Runs a training in its folder, from the start or from the last checkpoint, and writes the report. Ctrl-C stops it after the current step, with a checkpoint.</summary>
+/// <summary>
+/// Runs a training in its folder, from the start or from the last checkpoint, and writes the report. Ctrl-C stops it after the current step, with a checkpoint; a second Ctrl-C ends it at once, and the
+/// checkpoint before stands.
+/// </summary>
 internal static class RunSession
 {
     public static int Start(TrainingOptions options, string path, bool overwrite)
@@ -14,12 +18,12 @@ internal static class RunSession
         RunFolder? folder = null;
         try
         {
-            return Finish(path, Run(options, () => folder = RunFolder.Create(path, options, overwrite), null, ""));
+            return Finish(path, Run(options, path, () => folder = RunFolder.Create(path, options, overwrite), null, ""));
         }
-        catch (Exception exception) when (exception is not OperationCanceledException && folder is not null && folder.IsEmpty)
+        catch (Exception exception) when (exception is not InterruptedException && folder is not null && folder.IsEmpty)
         {
             // It failed before the first result: nothing half-made stays behind.
-            Directory.Delete(path, recursive: true);
+            folder.Delete();
             throw;
         }
     }
@@ -32,13 +36,20 @@ internal static class RunSession
             throw new InvalidOperationException($"The run '{path}' has finished; there is nothing to resume. Replace it with --overwrite or choose another --run name.");
         }
 
-        return Finish(path, Run(folder.ReadOptions(), () => folder, folder.CheckpointPath, ""));
+        string? checkpoint = Checkpoint.Exists(folder.CheckpointPath) ? folder.CheckpointPath : null;
+        if (checkpoint is null)
+        {
+            Console.WriteLine("The run was stopped before its first checkpoint: it begins again.");
+        }
+
+        return Finish(path, Run(folder.ReadOptions(), path, () => folder, checkpoint, ""));
     }
 
     /// <summary>Trains, with Ctrl-C turned into a stop at the next step. The folder is made once options, data and model have proved good.</summary>
-    public static RunSummary Run(TrainingOptions options, Func<RunFolder> folder, string? checkpoint, string label)
+    public static RunSummary Run(TrainingOptions options, string path, Func<RunFolder> folder, string? checkpoint, string label)
     {
         using CancellationTokenSource stop = new();
+        PosixSignal received = default;
         using PosixSignalRegistration interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);
         using PosixSignalRegistration terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
         using Trainer trainer = new(options, new ProgressDisplay(label), checkpoint);
@@ -48,14 +59,20 @@ internal static class RunSession
         }
         catch (OperationCanceledException)
         {
-            Console.Error.WriteLine($"\nStopped. The checkpoint is saved; continue with: saturn train --resume --run {options.Run}");
-            throw;
+            string runs = Path.GetDirectoryName(path) is { Length: > 0 } parent && parent != "runs" ? $" --runs {parent}" : "";
+            throw new InterruptedException(received, $"Stopped. The checkpoint is saved; continue with: saturn train --resume --run {options.Run}{runs}");
         }
 
         void Stop(PosixSignalContext context)
         {
-            context.Cancel = true;
-            stop.Cancel();
+            // Only the first one is ours; a second one does what the system does by itself.
+            context.Cancel = !stop.IsCancellationRequested;
+            if (context.Cancel)
+            {
+                Console.Error.WriteLine("\nStopping after this step; once more stops at once.");
+                received = context.Signal;
+                stop.Cancel();
+            }
         }
     }
 

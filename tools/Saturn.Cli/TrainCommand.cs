@@ -36,7 +36,7 @@ internal static class TrainCommand
         Option<double> smoothing = Add(command, "--label-smoothing", "Share of the target spread over all classes, 0 to 1.", defaults.LabelSmoothing);
         Option<bool> noAugment = Add(command, "--no-augment", "Train on the images as they are, without random crop and flip.", false);
 
-        Option<string?> method = Add<string?>(command, "--method", "Method: demp or dense (default: demp where a pruning option is given, else dense).", null);
+        Option<string?> method = Add<string?>(command, "--method", "Method: demp or dense (default: demp where a pruning option is given, else dense).", null).Accept("demp", "dense");
         DemonPruningOptions pruning = new();
         Option<double?> lambda = Add<double?>(command, "--lambda", "Peak strength of the L1 pressure on normalization scales, at least 0 (default: 0).", null);
         Option<double?> noiseStd = Add<double?>(
@@ -59,9 +59,15 @@ internal static class TrainCommand
         Option<string> residual = Add(
             command, "--residual", "Residual channels: mapped (each is removed on its own) or tied (a stage keeps its channels together).", "mapped").Accept("mapped", "tied");
         Option<int> censusImages = Add(command, "--census-images", "Training images that decide who is dead.", pruning.CensusSize);
+        Option<double?> deadThreshold = Add<double?>(
+            command, "--dead-threshold", "A unit is dead without a value above this (relu, leakyrelu; default: 0), or without a magnitude of at least this (gelu, silu; default: 0.01).", null);
+        Option[] pruningOptions =
+        [
+            lambda, noiseStd, noiseVariance, noise, noiseLiveness, noiseOn, regularizer, regularizeOn, pressure, pressureWarmup, pressureSpan, pruneEvery, residual, censusImages, deadThreshold,
+        ];
 
         Option<ulong> seed = Add<ulong>(command, "--seed", "Seed of everything random; the same seed gives the same run.", 0);
-        Option<string> device = Add(command, "--device", $"Where to run: {string.Join(", ", Devices.Names)}.", defaults.Device);
+        Option<string> device = Add(command, "--device", $"Where to run: {string.Join(", ", Devices.Names)}.", Devices.Default);
         Option<int?> threads = Add<int?>(command, "--threads", "Worker threads on the CPU (default: one a processor).", null);
         Option<string> run = Add(command, "--run", "Name of the run; its folder is RUNS/NAME.", defaults.Run);
         Option<string> runs = Add(command, "--runs", "Folder of all runs.", "runs");
@@ -74,7 +80,11 @@ internal static class TrainCommand
             string folder = Path.Combine(result.GetValue(runs)!, result.GetValue(run)!);
             if (result.GetValue(resume))
             {
-                return RunSession.Resume(folder);
+                string[] others = Given(result, command.Options.Where(option => option != run && option != runs && option != resume));
+                return others.Length == 0
+                    ? RunSession.Resume(folder)
+                    : throw new ArgumentException(
+                        $"--resume takes all options from the run's config.json, but {string.Join(", ", others)} came too; leave that out, or start another run under a new --run name.");
             }
 
             double? std = result.GetValue(noiseStd);
@@ -89,16 +99,11 @@ internal static class TrainCommand
                 throw new ArgumentException($"--noise-variance must be 0 or above, but is {variance}.");
             }
 
-            bool anyPruning = result.GetValue(lambda) is not null || std is not null || variance is not null || result.GetValue(pruneEvery) is not null;
-            string chosen = result.GetValue(method) ?? (anyPruning ? "demp" : "dense");
-            if (chosen is not ("demp" or "dense"))
+            string[] givenPruning = Given(result, pruningOptions);
+            string chosen = result.GetValue(method) ?? (givenPruning.Length > 0 ? "demp" : "dense");
+            if (chosen == "dense" && givenPruning.Length > 0)
             {
-                throw new ArgumentException($"--method must be demp or dense, but is '{chosen}'.");
-            }
-
-            if (chosen == "dense" && anyPruning)
-            {
-                throw new ArgumentException("--method dense does not go with --lambda, --noise-std, --noise-variance or --prune-every; leave them out, or use --method demp.");
+                throw new ArgumentException($"--method dense does not go with {string.Join(", ", givenPruning)}; leave that out, or use --method demp.");
             }
 
             TrainingOptions options = new()
@@ -153,6 +158,7 @@ internal static class TrainCommand
                         PruneEvery = result.GetValue(pruneEvery) ?? pruning.PruneEvery,
                         Residual = result.GetValue(residual) == "tied" ? ResidualMode.Tied : ResidualMode.Mapped,
                         CensusSize = result.GetValue(censusImages),
+                        DeadThreshold = result.GetValue(deadThreshold),
                     },
             };
             options.Validate();
@@ -173,9 +179,17 @@ internal static class TrainCommand
         return option;
     }
 
-    private static Option<string> Accept(this Option<string> option, params string[] values)
+    private static string[] Given(ParseResult result, IEnumerable<Option> options) => [.. options.Where(option => result.GetResult(option) is { Implicit: false }).Select(option => option.Name)];
+
+    private static Option<T> Accept<T>(this Option<T> option, params string[] values)
     {
-        option.AcceptOnlyFromAmong(values);
+        option.Validators.Add(result =>
+        {
+            if (result.Tokens.FirstOrDefault()?.Value is { } value && !values.Contains(value))
+            {
+                result.AddError($"{option.Name} must be one of {string.Join(", ", values)}, but is '{value}'.");
+            }
+        });
         return option;
     }
 }
