@@ -1,0 +1,148 @@
+using NUnit.Framework;
+using Saturn.Emulator;
+using Saturn.Engine;
+using Saturn.Engine.Operations;
+using Saturn.Engine.Optimizers;
+using Saturn.Kernels;
+using Saturn.Kernels.Cpu;
+using Saturn.Kernels.Cuda;
+using Saturn.Kernels.Families;
+using Saturn.Layers.Models;
+using Saturn.Prune;
+
+namespace Saturn.Tests.Cuda;
+
+/// <summary>Whole training steps of Demon Pruning through the CUDA kernels: they agree with the host, and they never wait for the device.</summary>
+public sealed class EmulatedTrainingTests
+{
+    private static readonly ModelRecipe Recipe = new("resnet18", 4, 10, 16, 16, 3);
+    private const int Batch = 8;
+
+    private sealed record Run(float[] Losses, Dictionary<string, float[]> Parameters, Dictionary<string, int[]?> Channels, int Removed);
+
+    [Test]
+    public void Five_steps_with_a_removal_agree_with_the_host()
+    {
+        Nvrtc.Require();
+        Run host;
+        Run emulated;
+        using (CpuDevice device = new(workers: 2))
+        {
+            host = Train(device);
+        }
+
+        using (CudaDevice device = new("emulated", new EmulatedDriver(new EmulatorOptions(Checked: true, Workers: 2))))
+        {
+            emulated = Train(device);
+        }
+
+        Assert.That(host.Removed, Is.EqualTo(3), "the units that were silenced, and no others");
+        Assert.That(emulated.Removed, Is.EqualTo(host.Removed));
+        Assert.That(emulated.Channels, Is.EqualTo(host.Channels), "the same channels are left");
+        Assert.That(RelativeError(emulated.Losses, host.Losses), Is.LessThan(1e-4), "losses");
+        foreach ((string name, float[] values) in host.Parameters)
+        {
+            Assert.That(RelativeError(emulated.Parameters[name], values), Is.LessThan(1e-4), name);
+        }
+    }
+
+    [Test]
+    public void A_training_step_never_waits_for_the_device()
+    {
+        Nvrtc.Require();
+        EmulatedDriver driver = new(new EmulatorOptions(Checked: false, Workers: 2));
+        using CudaDevice device = new("emulated", driver);
+        using Model model = ModelFactory.Create(Recipe, device);
+        model.Initialize(0);
+        using Sgd optimizer = new(DemonPruning.CreateGroups(model, 0.01, 5e-4));
+        DemonPruning pruning = new(model, optimizer, new DemonPruningOptions { Lambda = 0.01, PruneEvery = 100 }, 100, Recipe.InputShape(Batch), Batch);
+        byte[] images = new byte[Recipe.InputShape(Batch).StorageCount * sizeof(float)];
+
+        // The first steps fetch memory and load modules; those calls wait, as on hardware.
+        Step(0);
+        Step(1);
+        device.Synchronize();
+        long before = driver.SynchronizingCalls;
+        Step(2);
+        Step(3);
+        Step(4);
+        Assert.That(driver.SynchronizingCalls - before, Is.Zero);
+        device.Synchronize();
+
+        void Step(int step)
+        {
+            using TensorScope scope = new();
+            Tensor batch = Tensor.Zeros(device, Recipe.InputShape(Batch));
+            device.Upload(images, batch.Buffer);
+            Tensor labels = Tensor.FromValues(device, [0, 1, 2, 3, 4, 5, 6, 7]);
+            pruning.BeforeStep(step);
+            model.BeginStep(step);
+            Operation.SoftmaxCrossEntropy(model.Forward(batch), labels).Backward();
+            optimizer.Step();
+            pruning.CountStep();
+        }
+    }
+
+    private static Run Train(Device device)
+    {
+        using Model model = ModelFactory.Create(Recipe, device);
+        model.Initialize(3);
+
+        // Every unit lives or dies by a clear margin: shifts keep the others well above zero.
+        foreach (Parameter shift in model.Parameters.Where(parameter => parameter.Role == ParameterRole.NormalizationShift))
+        {
+            float[] values = shift.Value.ToArray();
+            Array.Fill(values, 0.5f);
+            shift.Value.CopyFrom(values);
+        }
+
+        Silence(model, "layer1.0.bn1.bias", 1);
+        Silence(model, "layer3.1.bn1.bias", 0, 7);
+        using Sgd optimizer = new(DemonPruning.CreateGroups(model, 0.01, 5e-4), momentum: 0.9);
+        DemonPruning pruning = new(
+            model, optimizer, new DemonPruningOptions { Lambda = 0.01, NoiseStandardDeviation = 1e-3, Schedule = PressureSchedule.Constant, PruneEvery = 3 }, 5,
+            Recipe.InputShape(Batch), Batch);
+        float[] losses = new float[5];
+        int removed = 0;
+        for (int step = 0; step < losses.Length; step++)
+        {
+            using TensorScope scope = new();
+            pruning.BeforeStep(step);
+            model.BeginStep(step);
+            Tensor images = Tensor.Uniform(device, Recipe.InputShape(Batch), new RandomKey(1, 0, (ulong)step), -1, 1);
+            Tensor loss = Operation.SoftmaxCrossEntropy(model.Forward(images), Tensor.FromValues(device, [0, 1, 2, 3, 4, 5, 6, 7]));
+            loss.Backward();
+            losses[step] = loss.ToArray()[0];
+            optimizer.Step();
+            pruning.CountStep();
+            if (step == 2)
+            {
+                Tensor sample = Tensor.Uniform(device, Recipe.InputShape(16), new RandomKey(2, 0, 0), -1, 1);
+                removed = pruning.Prune(visit => visit(sample)).Removed;
+            }
+        }
+
+        return new Run(
+            losses, model.Parameters.ToDictionary(parameter => parameter.Name, parameter => parameter.Value.ToArray()),
+            model.Activities.ToDictionary(activity => activity.Name, activity => activity.OriginalChannels), removed);
+    }
+
+    private static void Silence(Model model, string shift, params int[] channels)
+    {
+        Parameter parameter = model.Parameters.Single(parameter => parameter.Name == shift);
+        float[] values = parameter.Value.ToArray();
+        foreach (int channel in channels)
+        {
+            values[channel] = -1000;
+        }
+
+        parameter.Value.CopyFrom(values);
+    }
+
+    private static double RelativeError(float[] actual, float[] expected)
+    {
+        Assert.That(actual, Has.Length.EqualTo(expected.Length));
+        double difference = Math.Sqrt(actual.Zip(expected, (a, e) => ((double)a - e) * ((double)a - e)).Sum());
+        return difference / Math.Max(Math.Sqrt(expected.Sum(e => (double)e * e)), 1e-6);
+    }
+}
