@@ -101,7 +101,7 @@ internal static class Program
         public override bool Match(ITest test) => Pass(test, false);
 
         public override bool Pass(ITest test, bool negated) =>
-            test.IsSuite ? test.Tests.Any(child => Pass(child, negated)) : !log.Contains(test.FullName) && inner.Pass(test);
+            test.IsSuite ? test.Tests.Any(child => Pass(child, negated)) : !log.Contains(test) && inner.Pass(test);
 
         public override TNode AddToXml(TNode parentNode, bool recursive) => inner.AddToXml(parentNode, recursive);
     }
@@ -119,7 +119,7 @@ internal static class Program
         {
             if (!test.IsSuite)
             {
-                log.Write(new JsonObject { ["test"] = test.FullName, ["outcome"] = "begun" });
+                log.Write(new JsonObject { ["id"] = test.Id, ["test"] = test.FullName, ["outcome"] = "begun" });
             }
         }
 
@@ -133,7 +133,7 @@ internal static class Program
                 return;
             }
 
-            JsonObject line = new() { ["test"] = result.FullName, ["outcome"] = outcome, ["seconds"] = Math.Round(result.Duration, 3) };
+            JsonObject line = new() { ["id"] = result.Test.Id, ["test"] = result.FullName, ["outcome"] = outcome, ["seconds"] = Math.Round(result.Duration, 3) };
             if (outcome != "passed")
             {
                 line["message"] = result.Message;

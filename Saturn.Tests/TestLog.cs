@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using NUnit.Framework.Interfaces;
 
 namespace Saturn.Tests;
 
@@ -24,14 +25,14 @@ internal sealed class TestLog : IDisposable
             foreach (string line in File.ReadLines(file).Where(line => line.EndsWith('}')))
             {
                 JsonObject result = JsonNode.Parse(line)!.AsObject();
-                results[(string)result["test"]!] = result;
+                results[Key((string?)result["id"], (string)result["test"]!)] = result;
             }
         }
 
         writer = new StreamWriter(file, append: true) { AutoFlush = true };
         foreach (JsonObject begun in results.Values.Where(result => (string)result["outcome"]! == "begun").ToArray())
         {
-            Write(new JsonObject { ["test"] = (string)begun["test"]!, ["outcome"] = "failed", ["message"] = "The process ended in this test." });
+            Write(new JsonObject { ["id"] = (string?)begun["id"], ["test"] = (string)begun["test"]!, ["outcome"] = "failed", ["message"] = "The process ended in this test." });
         }
     }
 
@@ -39,7 +40,7 @@ internal sealed class TestLog : IDisposable
     public IReadOnlyCollection<JsonObject> Results => results.Values;
 
     /// <summary>Whether a case has a result.</summary>
-    public bool Contains(string test) => results.ContainsKey(test);
+    public bool Contains(ITest test) => results.ContainsKey(Key(test.Id, test.FullName));
 
     /// <summary>The cases with this outcome.</summary>
     public IEnumerable<JsonObject> With(string outcome) => results.Values.Where(result => (string)result["outcome"]! == outcome);
@@ -47,9 +48,12 @@ internal sealed class TestLog : IDisposable
     /// <summary>Adds a line.</summary>
     public void Write(JsonObject result)
     {
-        results[(string)result["test"]!] = result;
+        results[Key((string?)result["id"], (string)result["test"]!)] = result;
         writer?.WriteLine(result.ToJsonString());
     }
+
+    // Two cases may have one name, where arguments differ but read the same.
+    private static string Key(string? id, string test) => $"{id} {test}";
 
     /// <inheritdoc/>
     public void Dispose() => writer?.Dispose();
