@@ -18,7 +18,7 @@ public sealed class EmulatedTrainingTests
     private static readonly ModelRecipe Recipe = new("resnet18", 4, 10, 16, 16, 3);
     private const int Batch = 8;
 
-    private sealed record Run(float[] Losses, Dictionary<string, float[]> Parameters, Dictionary<string, int[]?> Channels, int Removed);
+    private sealed record Run(float[] Losses, Dictionary<string, float[]> Parameters, Dictionary<string, int[]?> Channels, int Removed, float Margin);
 
     [Test]
     public void Five_steps_with_a_removal_agree_with_the_host()
@@ -36,7 +36,8 @@ public sealed class EmulatedTrainingTests
             emulated = Train(device);
         }
 
-        Assert.That(host.Removed, Is.EqualTo(3), "the units that were silenced, and no others");
+        Assert.That(host.Removed, Is.GreaterThanOrEqualTo(3), "the units that were silenced are among them");
+        Assert.That(host.Margin, Is.GreaterThan(0.01), "no live unit is near death, so that rounding decides nothing");
         Assert.That(emulated.Removed, Is.EqualTo(host.Removed));
         Assert.That(emulated.Channels, Is.EqualTo(host.Channels), "the same channels are left");
         Assert.That(RelativeError(emulated.Losses, host.Losses), Is.LessThan(1e-4), "losses");
@@ -88,7 +89,7 @@ public sealed class EmulatedTrainingTests
         using Model model = ModelFactory.Create(Recipe, device);
         model.Initialize(3);
 
-        // Every unit lives or dies by a clear margin: shifts keep the others well above zero.
+        // Shifts keep most units well above zero.
         foreach (Parameter shift in model.Parameters.Where(parameter => parameter.Role == ParameterRole.NormalizationShift))
         {
             float[] values = shift.Value.ToArray();
@@ -99,9 +100,10 @@ public sealed class EmulatedTrainingTests
         Silence(model, "layer1.0.bn1.bias", 1);
         Silence(model, "layer3.1.bn1.bias", 0, 7);
         using Sgd optimizer = new(DemonPruning.CreateGroups(model, 0.01, 5e-4), momentum: 0.9);
+        MarginOfDeadUnits margin = new();
         DemonPruning pruning = new(
             model, optimizer, new DemonPruningOptions { Lambda = 0.01, NoiseStandardDeviation = 1e-3, Schedule = PressureSchedule.Constant, PruneEvery = 3 }, 5,
-            Recipe.InputShape(Batch), Batch);
+            Recipe.InputShape(Batch), Batch, criterion: margin);
         float[] losses = new float[5];
         int removed = 0;
         for (int step = 0; step < losses.Length; step++)
@@ -124,7 +126,24 @@ public sealed class EmulatedTrainingTests
 
         return new Run(
             losses, model.Parameters.ToDictionary(parameter => parameter.Name, parameter => parameter.Value.ToArray()),
-            model.Activities.ToDictionary(activity => activity.Name, activity => activity.OriginalChannels), removed);
+            model.Activities.ToDictionary(activity => activity.Name, activity => activity.OriginalChannels), removed, margin.SmallestLiveMaximum);
+    }
+
+    /// <summary>Dead units go, and the least active of those that stay is remembered.</summary>
+    private sealed class MarginOfDeadUnits : IPruningCriterion
+    {
+        private readonly DeadUnits dead = new();
+
+        public float SmallestLiveMaximum { get; private set; } = float.PositiveInfinity;
+
+        public void Select(UnitGroup group, ChannelStatistics statistics, Span<bool> remove)
+        {
+            dead.Select(group, statistics, remove);
+            for (int c = 0; c < remove.Length; c++)
+            {
+                SmallestLiveMaximum = remove[c] ? SmallestLiveMaximum : Math.Min(SmallestLiveMaximum, statistics.Maximum[c]);
+            }
+        }
     }
 
     private static void Silence(Model model, string shift, params int[] channels)

@@ -54,6 +54,7 @@ public sealed class GoldenTests(string device) : EngineTest(device)
         ModelRecipe recipe = new("resnet50", 8, 5, 72, 72, 3, "silu");
         Dictionary<string, SafeTensor> expected = SafeTensors.Read(Path.Combine(TestContext.CurrentContext.TestDirectory, "Layers", "Golden", Name + ".expected.safetensors"));
         using Model model = ModelFactory.Create(recipe, Device);
+        model.Initialize(0);
         Dictionary<string, SafeTensor> before = model.Parameters.ToDictionary(parameter => parameter.Name, parameter => ClosedForm(parameter.Name, ModelWeights.Export(parameter, parameter.Value).Shape));
         ModelWeights.Load(model.Parameters, parameter => parameter.Name, parameter => parameter.Value, before, Name);
         int[] labels = [.. Enumerable.Range(0, Batch).Select(n => 3 * n % recipe.Classes)];

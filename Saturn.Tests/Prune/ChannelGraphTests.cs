@@ -155,6 +155,7 @@ public sealed class ChannelGraphTests(string device) : EngineTest(device)
         using HandMadeNetwork network = new(Device);
         var first = network.AddConvolution("first", 3, 6);
         network.Run = x => first.Forward(x);
+        Initializer.Initialize(network, 1);
         using InferenceScope inference = new();
         InvalidOperationException? error = null;
         try
