@@ -52,6 +52,7 @@ public sealed class OperationGradientTests(string device) : EngineTest(device)
         ("Convolution 3×3", [[2, 5, 5, 3], [7, 3, 3, 3], [7]], -1, 1, x => Operation.Convolution(x[0], x[1], x[2], ConvolutionSettings.Square(padding: 1))),
         ("Convolution 3×3, stride 2", [[1, 6, 5, 3], [5, 3, 3, 3]], -1, 1, x => Operation.Convolution(x[0], x[1], default, ConvolutionSettings.Square(2, 1))),
         ("Convolution 1×1, stride 2", [[2, 4, 4, 7], [3, 1, 1, 7]], -1, 1, x => Operation.Convolution(x[0], x[1], default, ConvolutionSettings.Square(2))),
+        ("Convolution 2×3, stride 1×2, padding 1×0, dilation 2×1", [[2, 5, 6, 3], [4, 2, 3, 3], [4]], -1, 1, x => Operation.Convolution(x[0], x[1], x[2], new ConvolutionSettings(1, 2, 1, 0, 2, 1))),
         ("Convolution, dilation 2", [[1, 7, 7, 1], [3, 3, 3, 1]], -1, 1, x => Operation.Convolution(x[0], x[1], default, ConvolutionSettings.Square(1, 2, 2))),
         ("Convolution, 3 groups", [[2, 4, 4, 6], [9, 3, 3, 2]], -1, 1, x => Operation.Convolution(x[0], x[1], default, ConvolutionSettings.Square(1, 1, 1, 3))),
         ("Convolution, depthwise", [[2, 4, 4, 7], [7, 3, 3, 1]], -1, 1, x => Operation.Convolution(x[0], x[1], default, ConvolutionSettings.Square(1, 1, 1, 7))),
