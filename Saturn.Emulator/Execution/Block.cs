@@ -89,6 +89,11 @@ internal sealed unsafe class Block : IDisposable
     /// <summary>The allocation that holds a range of global memory; an error if there is none.</summary>
     public DeviceAllocation? Locate(Warp warp, Instruction* instruction, int lane, nint address, long length)
     {
+        if (address >= (nint)Arguments && address + length <= (nint)Arguments + Kernel.ArgumentBytes)
+        {
+            return null;
+        }
+
         ref DeviceAllocation? last = ref lastAllocation[instruction - Kernel.Code];
         if (last is not null && address >= last.Base && address + length <= last.Base + last.Length && !last.Freed)
         {
@@ -102,7 +107,7 @@ internal sealed unsafe class Block : IDisposable
             return found;
         }
 
-        if (Kernel.Module.Contains(address, length) || (address >= (nint)Arguments && address + length <= (nint)Arguments + Kernel.ArgumentBytes))
+        if (Kernel.Module.Contains(address, length))
         {
             return null;
         }

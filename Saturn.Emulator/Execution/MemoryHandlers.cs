@@ -35,27 +35,8 @@ internal static unsafe class MemoryHandlers
     public const byte WideData = 16;
 
     /// <summary>Load of kernel arguments at a fixed offset: one value for all lanes.</summary>
-    public static void LoadArgument(Warp warp, Instruction* instruction, uint mask)
-    {
-        byte* source = warp.Block.Arguments + instruction->Immediate;
-        for (int element = 0; element < instruction->Count; element++)
-        {
-            byte* register = warp.Registers + instruction->Registers[element];
-            ulong value = Widen(source + element * instruction->Size, instruction);
-            if ((instruction->Mode & WideData) != 0)
-            {
-                for (int part = 0; part < 4; part++)
-                {
-                    Lanes.Store(register, part, Vector512.Create(value), mask);
-                }
-            }
-            else
-            {
-                Lanes.Store(register, 0, Vector512.Create((uint)value), mask);
-                Lanes.Store(register, 1, Vector512.Create((uint)value), mask);
-            }
-        }
-    }
+    public static void LoadArgument(Warp warp, Instruction* instruction, uint mask) =>
+        Broadcast(warp, instruction, mask, warp.Block.Arguments + instruction->Immediate);
 
     public static void LoadDevice(Warp warp, Instruction* instruction, uint mask)
     {
@@ -78,11 +59,91 @@ internal static unsafe class MemoryHandlers
             }
         }
 
+        if (IsUniform(warp, instruction, mask))
+        {
+            int lane = BitOperations.TrailingZeroCount(mask);
+            Broadcast(warp, instruction, mask, CheckDevice(warp, instruction, lane, (nint)Address(warp, instruction, lane), bytes, bytes, isStore: false));
+            return;
+        }
+
+        if (bytes == 4 && (instruction->Mode & (WideData | WideAddress)) == WideAddress)
+        {
+            GatherWords(warp, instruction, mask);
+            return;
+        }
+
         for (uint left = mask; left != 0; left &= left - 1)
         {
             int lane = BitOperations.TrailingZeroCount(left);
             byte* source = CheckDevice(warp, instruction, lane, (nint)Address(warp, instruction, lane), bytes, bytes, isStore: false);
             LoadLane(warp, instruction, lane, source);
+        }
+    }
+
+    // Words from anywhere: lanes that lie in the first lane's allocation, aligned and written, need no further look.
+    private static void GatherWords(Warp warp, Instruction* instruction, uint mask)
+    {
+        ulong* addresses = (ulong*)(warp.Registers + instruction->A);
+        uint* values = (uint*)(warp.Registers + instruction->Registers[0]);
+        nint immediate = (nint)instruction->Immediate;
+        int first = BitOperations.TrailingZeroCount(mask);
+        DeviceAllocation? allocation = warp.Block.Locate(warp, instruction, first, (nint)addresses[first] + immediate, 4);
+        nint start = allocation?.Base ?? nint.MaxValue;
+        nint last = allocation is null ? nint.MinValue : start + (nint)allocation.Length - 4;
+        byte* written = allocation is null ? null : allocation.Written;
+        for (uint left = mask; left != 0; left &= left - 1)
+        {
+            int lane = BitOperations.TrailingZeroCount(left);
+            nint address = (nint)addresses[lane] + immediate;
+            if (address < start || address > last || (address & 3) != 0 || (written != null && *(uint*)(written + (address - start)) != 0x01010101))
+            {
+                CheckDevice(warp, instruction, lane, address, 4, 4, isStore: false);
+            }
+
+            values[lane] = *(uint*)address;
+        }
+    }
+
+    // Whether all active lanes read the same place.
+    private static bool IsUniform(Warp warp, Instruction* instruction, uint mask)
+    {
+        if (instruction->A < 0 || (instruction->Mode & WideAddress) == 0)
+        {
+            return instruction->A < 0;
+        }
+
+        ulong* addresses = (ulong*)(warp.Registers + instruction->A);
+        Vector512<ulong> first = Vector512.Create(addresses[BitOperations.TrailingZeroCount(mask)]);
+        for (int part = 0; part < 4; part++)
+        {
+            Vector512<ulong> different = ~Vector512.Equals(Vector512.Load(addresses + 8 * part), first) & Lanes.Mask<ulong>(part, mask);
+            if (different != Vector512<ulong>.Zero)
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
+
+    private static void Broadcast(Warp warp, Instruction* instruction, uint mask, byte* source)
+    {
+        for (int element = 0; element < instruction->Count; element++)
+        {
+            byte* register = warp.Registers + instruction->Registers[element];
+            ulong value = Widen(source + element * instruction->Size, instruction);
+            if ((instruction->Mode & WideData) != 0)
+            {
+                for (int part = 0; part < 4; part++)
+                {
+                    Lanes.Store(register, part, Vector512.Create(value), mask);
+                }
+            }
+            else
+            {
+                Lanes.Store(register, 0, Vector512.Create((uint)value), mask);
+                Lanes.Store(register, 1, Vector512.Create((uint)value), mask);
+            }
         }
     }
 

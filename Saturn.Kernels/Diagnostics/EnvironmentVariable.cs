@@ -65,13 +65,17 @@ public sealed record EnvironmentVariable(string Name, string Values, string Defa
     /// <summary>Real data for tests.</summary>
     public static EnvironmentVariable Data { get; } = new("SATURN_DATA", "a folder", "not set", "Tests only: a folder with real data in `mnist/`; the tests that read them are skipped without it.");
 
+    /// <summary>The devices of the test matrix.</summary>
+    public static EnvironmentVariable TestDevices { get; } = new(
+        "SATURN_TEST_DEVICES", "names, separated by commas", "`cpu`, `emulated`, and `cuda:0` where there is a GPU", "Tests only: the devices that the test matrix runs on.");
+
     /// <summary>Whether tests may do without the kernel compiler.</summary>
     public static EnvironmentVariable RequireNvrtc { get; } = new(
         "SATURN_REQUIRE_NVRTC", "`1`", "not set", "Tests only: the tests that compile kernels fail where NVRTC is missing, instead of being skipped.");
 
     /// <summary>All variables, in the order of the documentation.</summary>
     public static IReadOnlyList<EnvironmentVariable> All { get; } =
-        [Device, Debug, Sync, Validate, Leaks, Trace, CacheDirectory, Dump, Nvrtc, CudaDriver, PeerPython, Data, RequireNvrtc];
+        [Device, Debug, Sync, Validate, Leaks, Trace, CacheDirectory, Dump, Nvrtc, CudaDriver, PeerPython, Data, TestDevices, RequireNvrtc];
 
     /// <summary>The text it holds; null where it is not set or empty.</summary>
     public string? Value => Environment.GetEnvironmentVariable(Name) is { Length: > 0 } value ? value : null;

@@ -14,6 +14,7 @@ internal static class BenchCommand
         command.Subcommands.Add(CreateKernels());
         command.Subcommands.Add(CreateSteps());
         command.Subcommands.Add(CreateLaunches());
+        command.Subcommands.Add(CreateEmulator());
         command.Subcommands.Add(CreatePeak());
         return command;
     }
@@ -73,6 +74,19 @@ internal static class BenchCommand
         {
             using Device opened = Devices.Open(result.GetValue(device)!);
             Print(LaunchBench.Run(opened, $"saturn bench launches --device {opened.Name}", new Repetition(result.GetValue(rounds), 0, 3)), result, output);
+            return 0;
+        });
+        return command;
+    }
+
+    private static Command CreateEmulator()
+    {
+        Command command = new("emulator", "How fast the emulated GPU interprets, with and without checks.");
+        Option<int> rounds = TrainCommand.Add(command, "--rounds", "Rounds of measurement; the fastest counts.", 60);
+        OutputOptions output = OutputOptions.AddTo(command);
+        command.SetAction(result =>
+        {
+            Print(EmulatorBench.Run(result.GetValue(rounds)), result, output);
             return 0;
         });
         return command;
