@@ -43,7 +43,7 @@ struct UpdateJob
     float l1;
     float noise;          // σ
     float noiseThreshold; // above 0: liveness is decided weight by weight
-    int32 unused;
+    int32 vector;         // 1: live flags count elements; 0: rows
 };
 
 struct UpdateRule
@@ -149,7 +149,7 @@ __device__ inline void addNoise(const UpdateRule& rule, const UpdateJob& job, ui
     uint32 column = (four - segment * foursPerSegment) * 4;
     uint32 row = segment / static_cast<uint32>(job.middle);
     uint32 tap = segment - row * job.middle;
-    bool vector = job.segments == 1;
+    bool vector = job.vector != 0;
     if (!vector && job.liveFlags != nullptr && (job.liveFlags[row / 32] >> (row % 32) & 1) == 0)
     {
         return;

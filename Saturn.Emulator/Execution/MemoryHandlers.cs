@@ -381,7 +381,7 @@ internal static unsafe class MemoryHandlers
                 long offset = address - allocation.Base + gap;
                 throw warp.Fail(
                     instruction, 1u << (lane + (int)(gap / alignment)),
-                    $"reads memory that was never written: byte {offset} of allocation {allocation.Number} ({allocation.Length} bytes{allocation.Origin})");
+                    $"reads memory that was never written: byte {offset} of {allocation}");
             }
         }
 

@@ -188,7 +188,7 @@ public abstract class Optimizer : IDisposable
             state is null || state.Second.IsNone ? DeviceBuffer.None : state.Second.Buffer, vector ? 1 : parameter.Rows, parameter.Taps,
             vector ? parameter.Rows : parameter.Columns, (float)group.LearningRate, (float)group.WeightDecay, (float)group.L1, (float)group.L2,
             (float)group.NoiseStandardDeviation, parameter.TensorId, live, vector ? DeviceBuffer.None : originalRows, vector ? originalRows : originalColumns,
-            (float)group.NoiseGradientThreshold);
+            (float)group.NoiseGradientThreshold, vector);
     }
 
     private Tensor ZeroState(Parameter parameter)

@@ -156,7 +156,7 @@ internal sealed unsafe class CpuOptimizer(WorkerTeam team, CpuMemory memory) : I
         private readonly void Noise(OptimizerTensor* tensor, long offset, int row, int tap)
         {
             uint* live = (uint*)tensor->LiveFlags.Address;
-            bool vector = tensor->Rows == 1 && tensor->Middle == 1;
+            bool vector = tensor->IsVector;
             if (live != null && !vector && (live[row >> 5] >> (row & 31) & 1) == 0)
             {
                 return;

@@ -135,6 +135,7 @@ internal sealed class CudaOptimizer : IOptimizerKernels
                 L1 = tensor.L1,
                 Noise = tensor.NoiseStandardDeviation,
                 NoiseThreshold = tensor.NoiseGradientThreshold,
+                Vector = tensor.IsVector ? 1 : 0,
             };
             chunks += Chunks(tensor);
         }

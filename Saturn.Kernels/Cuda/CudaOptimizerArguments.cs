@@ -43,7 +43,7 @@ internal struct UpdateJob
     public float L1;
     public float Noise;
     public float NoiseThreshold;
-    public int Unused;
+    public int Vector;
 }
 
 /// <summary>As many tensors as 4,096 bytes of arguments hold.</summary>

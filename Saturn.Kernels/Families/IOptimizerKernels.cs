@@ -28,7 +28,7 @@ public readonly record struct OptimizerStep(
 
 /// <summary>
 /// One parameter of a multi-tensor update, seen as [Rows, Middle, Columns] with pitched columns: a filter is [out, taps, in], a vector such as γ or a
-/// bias is [1, 1, channels].
+/// bias is [1, 1, channels]. A matrix that pruning has left with one row has the same sizes and is told from a vector by <paramref name="IsVector"/>.
 /// </summary>
 /// <param name="Weight">w, updated in place.</param>
 /// <param name="Gradient">∂L/∂w.</param>
@@ -51,10 +51,11 @@ public readonly record struct OptimizerStep(
 /// <param name="NoiseGradientThreshold">
 /// Where above 0, liveness is decided weight by weight instead: noise only where |∂L/∂w| ≥ this, before decay and regulariser.
 /// </param>
+/// <param name="IsVector">Whether live flags count elements instead of rows.</param>
 public readonly record struct OptimizerTensor(
     DeviceBuffer Weight, DeviceBuffer Gradient, DeviceBuffer FirstMoment, DeviceBuffer SecondMoment, int Rows, int Middle, int Columns, float LearningRate,
     float WeightDecay, float L1, float L2, float NoiseStandardDeviation, uint TensorId, DeviceBuffer LiveFlags, DeviceBuffer OriginalRows,
-    DeviceBuffer OriginalColumns, float NoiseGradientThreshold = 0);
+    DeviceBuffer OriginalColumns, float NoiseGradientThreshold = 0, bool IsVector = false);
 
 /// <summary>
 /// Multi-tensor parameter updates with regulariser and masked noise fused in. Order of one step: scale the gradient, weight decay, L1/L2, rule,

@@ -102,6 +102,19 @@ public sealed class OptimizerTests(string device) : KernelTest(device)
         Assert.That(Download(shape, weight).Select(value => value != 0), Is.EqualTo(new[] { true, false, false, true, false, false, false, false, false, true }));
     }
 
+    [TestCase(1u, true)]
+    [TestCase(0u, false)]
+    public void A_matrix_with_one_row_is_no_vector(uint flags, bool moves)
+    {
+        // One word of flags for one row of 70 columns: bit 0 speaks for all of them.
+        Shape shape = new(1, 70);
+        DeviceBuffer weight = Upload(shape, new float[70]);
+        OptimizerTensor tensor = new(
+            weight, Upload(shape, new float[70]), default, default, 1, 1, 70, 0, 0, 0, 0, 1, 1, UploadPacked<uint>([flags]), UploadPacked<int>([5]), default);
+        Device.Optimizer.Update(SgdRule with { Momentum = 0, Step = 1 }, [tensor]);
+        Assert.That(Download(shape, weight).Select(value => value != 0), Is.All.EqualTo(moves));
+    }
+
     [Test]
     public void Clipping_scales_by_the_global_norm()
     {
@@ -168,7 +181,7 @@ public sealed class OptimizerTests(string device) : KernelTest(device)
             tensors.Add(new OptimizerTensor(
                 Floats(shape), Floats(shape), plain ? default : Floats(shape), rule.Rule == OptimizerRule.Adam ? Floats(shape, positive: true) : default, rows, middle, columns, 0.1f,
                 t % 4 * 0.01f, t % 5 == 0 ? 0 : 0.002f, t % 2 * 0.03f, t % 7 == 0 ? 0 : 0.01f * (t % 60), (uint)t, t % 3 == 2 ? default : Put<uint>(flags),
-                vector || t % 2 == 0 ? default : Put<int>(Indices(rows)), t % 4 < 2 ? default : Put<int>(Indices(columns)), t % 11 == 5 ? 0.1f : 0));
+                vector || t % 2 == 0 ? default : Put<int>(Indices(rows)), t % 4 < 2 ? default : Put<int>(Indices(columns)), t % 11 == 5 ? 0.1f : 0, vector));
         }
 
         for (int step = 1; step <= 2; step++)
