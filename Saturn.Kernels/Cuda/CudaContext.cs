@@ -102,6 +102,7 @@ public sealed unsafe class CudaContext : IDisposable
     {
         MakeCurrent();
         CompiledModule compiled = compiler.Value.Compile(source, new KernelTarget(Driver.TargetArchitecture(Ordinal)));
+        ModuleReport.Show(source, compiled);
         return Driver.LoadModule(compiled.Image, compiled.SourceName);
     }
 

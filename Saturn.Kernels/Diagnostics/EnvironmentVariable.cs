@@ -21,7 +21,7 @@ public sealed record EnvironmentVariable(string Name, string Values, string Defa
         "SATURN_DEBUG", "`0` to `5`", "`0`",
         "What is printed on standard error; each level adds to the one before. "
         + "`1`: devices as they are opened, compilations, and where in Saturn an error arose. `2`: a table of the kernels at the end: calls, µs, GB/s, GFLOP/s. "
-        + "`3`: a line for each kernel call with its sizes and, on a GPU, the launch. `4`: the source of the GPU kernels. `5`: their PTX and resources. From `2` on the device is waited for after each kernel.");
+        + "`3`: a line for each kernel call with its sizes and, on a GPU, the launch. `4`: the source of the GPU kernels as they are loaded. `5`: their PTX, or the resources of their machine code. From `2` on the device is waited for after each kernel.");
 
     /// <summary>Waiting after every kernel.</summary>
     public static EnvironmentVariable Sync { get; } = new(
@@ -49,7 +49,7 @@ public sealed record EnvironmentVariable(string Name, string Values, string Defa
 
     /// <summary>Where kernels' sources and machine code are written.</summary>
     public static EnvironmentVariable Dump { get; } = new(
-        "SATURN_DUMP", "a folder", "not set", "Writes the source, PTX and machine code of each GPU kernel that is compiled into this folder.");
+        "SATURN_DUMP", "a folder", "not set", "Writes the source with its layout checks, the PTX or machine code, and the compiler's log of each file of GPU kernels that is loaded into this folder.");
 
     /// <summary>The kernel compiler's library.</summary>
     public static EnvironmentVariable Nvrtc { get; } = new(
