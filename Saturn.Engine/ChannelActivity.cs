@@ -24,6 +24,7 @@ public sealed class ChannelActivity : IDisposable
     {
         Device = device;
         Channels = channels;
+        Activation = activation;
         Criterion = activation.Kind is ActivationKind.Gelu or ActivationKind.Silu
             ? ActivityCriterion.MagnitudeAtLeastThreshold
             : ActivityCriterion.AboveThreshold;
@@ -35,6 +36,9 @@ public sealed class ChannelActivity : IDisposable
 
     /// <summary>Number of channels.</summary>
     public int Channels { get; private set; }
+
+    /// <summary>The activation function.</summary>
+    public Activation Activation { get; }
 
     /// <summary>What counts as active.</summary>
     public ActivityCriterion Criterion { get; set; }
@@ -96,21 +100,25 @@ public sealed class ChannelActivity : IDisposable
     }
 
     /// <summary>The number of active channels in the bits, read back from the device.</summary>
-    public int CountActive()
+    public int CountActive() => ReadActive().Count(flag => flag);
+
+    /// <summary>The bits, read back from the device: one flag a channel, all set before the first forward pass.</summary>
+    public bool[] ReadActive()
     {
+        bool[] active = new bool[Channels];
         if (flags.IsNone)
         {
-            return Channels;
+            Array.Fill(active, true);
+            return active;
         }
 
         int[] words = flags.ToIntegers();
-        int count = 0;
-        foreach (int word in words)
+        for (int c = 0; c < active.Length; c++)
         {
-            count += int.PopCount(word);
+            active[c] = (words[c / 32] >> (c % 32) & 1) != 0;
         }
 
-        return count;
+        return active;
     }
 
     /// <summary>After a compaction: another number of channels, nothing known of them.</summary>

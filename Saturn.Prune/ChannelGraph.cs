@@ -15,6 +15,7 @@ public sealed class ChannelGraph
 {
     private readonly List<UnitGroup> groups = [];
     private readonly List<LayerCost> layers = [];
+    private readonly Dictionary<Parameter, LayerCost> layerOf = [];
     private readonly Dictionary<long, ChannelFlow> flows = [];
     private readonly Dictionary<long, int> timesRead = [];
     private readonly Dictionary<Parameter, int> timesUsed = [];
@@ -29,6 +30,9 @@ public sealed class ChannelGraph
 
     /// <summary>The convolutions and linear layers with their arithmetic, in the order of the forward pass.</summary>
     public IReadOnlyList<LayerCost> Layers => layers;
+
+    /// <summary>The layer that a weight belongs to, or null.</summary>
+    public LayerCost? LayerOf(Parameter weight) => layerOf.GetValueOrDefault(weight);
 
     /// <summary>
     /// Traces a model in evaluation mode on one blank image, and links every producer to its group's activity record, by which the noise is masked. Modes and activity
@@ -221,7 +225,7 @@ public sealed class ChannelGraph
             return;
         }
 
-        layers.Add(new LayerCost(
+        layers.Add(layerOf[weight] = new LayerCost(
             weight.Name.EndsWith(".weight", StringComparison.Ordinal) ? weight.Name[..^7] : weight.Name, weight.Shape.ToArray(), weight.Shape.ElementCount,
             2 * shape.MultiplyAdds / shape.Batch));
         if (shape.Groups > 1)

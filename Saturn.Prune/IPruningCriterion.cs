@@ -17,7 +17,8 @@ public interface IPruningCriterion
 /// Demon Pruning's criterion: a unit is dead when its output was never active on the census. ReLU and leaky ReLU: no value above ε; GELU and SiLU: no magnitude of ε or more. A unit
 /// that is constant, whatever its value, carries no information and goes as well: its constant is folded into the readers. A unit whose outputs were not all finite stays.
 /// </summary>
-public sealed class DeadUnits : IPruningCriterion
+/// <param name="constantToo">Whether constant units go as well; they must then be folded.</param>
+public sealed class DeadUnits(bool constantToo = true) : IPruningCriterion
 {
     /// <inheritdoc/>
     public void Select(UnitGroup group, ChannelStatistics statistics, Span<bool> remove)
@@ -32,7 +33,7 @@ public sealed class DeadUnits : IPruningCriterion
                 : maximum < activity.Threshold && -minimum < activity.Threshold;
 
             // One row says nothing about constancy.
-            bool constant = maximum == minimum && statistics.Rows > 1;
+            bool constant = constantToo && maximum == minimum && statistics.Rows > 1;
             remove[c] = (dead || constant) && double.IsFinite(statistics.Sum[c]);
         }
     }

@@ -25,11 +25,13 @@ public static class Surgery
     /// <param name="statistics">The census: for keeping the most active channel where all are marked, and for the constants that are folded. Null: nothing is folded.</param>
     /// <param name="optimizer">Whose moments go along; null for none.</param>
     /// <param name="tied">Whether groups joined by identity shortcuts keep the same channels.</param>
+    /// <param name="masks">Masks on single weights, which are gathered with them; null for none.</param>
+    /// <param name="scores">Who is kept where a whole layer is marked: the unit with the highest score. Null: the most active of the census.</param>
     /// <exception cref="ArgumentException">A group's flags are not as many as its channels.</exception>
     /// <exception cref="InvalidOperationException">Channels were removed since the graph was traced.</exception>
     public static SurgeryReport Remove(
         Module model, ChannelGraph graph, IReadOnlyDictionary<UnitGroup, bool[]> marks, IReadOnlyDictionary<UnitGroup, ChannelStatistics>? statistics, Optimizer? optimizer,
-        bool tied = false)
+        bool tied = false, WeightMasks? masks = null, IReadOnlyDictionary<UnitGroup, double[]>? scores = null)
     {
         List<string> warnings = [];
         Dictionary<UnitGroup, bool[]> remove = [];
@@ -51,7 +53,7 @@ public static class Surgery
 
         foreach (UnitGroup group in graph.Groups)
         {
-            KeepWhatMustStay(group, remove[group], statistics?.GetValueOrDefault(group), warnings);
+            KeepWhatMustStay(group, remove[group], statistics?.GetValueOrDefault(group), scores?.GetValueOrDefault(group), warnings);
         }
 
         if (tied)
@@ -73,7 +75,7 @@ public static class Surgery
         Dictionary<UnitGroup, int[]> kept = remove.ToDictionary(
             pair => pair.Key, pair => Enumerable.Range(0, pair.Value.Length).Where(c => !pair.Value[c]).ToArray());
         DropEmptyBranches(graph, kept, optimizer);
-        Gather(model.Device, graph, kept, optimizer);
+        Gather(model.Device, graph, kept, optimizer, masks);
         foreach (UnitGroup group in graph.Groups)
         {
             if (kept[group].Length == group.Channels || group.Producers.All(producer => producer.IsRemoved))
@@ -133,7 +135,7 @@ public static class Surgery
         }
     }
 
-    private static void KeepWhatMustStay(UnitGroup group, bool[] remove, ChannelStatistics? statistics, List<string> warnings)
+    private static void KeepWhatMustStay(UnitGroup group, bool[] remove, ChannelStatistics? statistics, double[]? scores, List<string> warnings)
     {
         if (remove.Length == 0 || !Array.TrueForAll(remove, flag => flag) || group.Activity.AllRemoved is not null)
         {
@@ -141,18 +143,23 @@ public static class Surgery
         }
 
         int best = 0;
-        for (int c = 1; c < remove.Length && statistics is not null; c++)
+        for (int c = 1; c < remove.Length; c++)
         {
-            if (statistics.Maximum[c] > statistics.Maximum[best] || (statistics.Maximum[c] == statistics.Maximum[best] && statistics.Sum[c] > statistics.Sum[best]))
+            bool better = scores is not null
+                ? scores[c] > scores[best]
+                : statistics is not null
+                  && (statistics.Maximum[c] > statistics.Maximum[best] || (statistics.Maximum[c] == statistics.Maximum[best] && statistics.Sum[c] > statistics.Sum[best]));
+            if (better)
             {
                 best = c;
             }
         }
 
         remove[best] = false;
+        string which = scores is not null ? "the one with the highest score" : "the most active one";
         warnings.Add(remove.Length == 1
-                ? $"The only unit of {group.Name} is dead; it is kept, since nothing leads around this layer."
-                : $"All {remove.Length} units of {group.Name} are dead; the most active one is kept, since nothing leads around this layer.");
+                ? $"The only unit of {group.Name} was to go; it is kept, since nothing leads around this layer."
+                : $"All {remove.Length} units of {group.Name} were to go; {which} is kept, since nothing leads around this layer.");
     }
 
     private static void DropEmptyBranches(ChannelGraph graph, Dictionary<UnitGroup, int[]> kept, Optimizer? optimizer)
@@ -179,7 +186,7 @@ public static class Surgery
         }
     }
 
-    private static void Gather(Device device, ChannelGraph graph, Dictionary<UnitGroup, int[]> kept, Optimizer? optimizer)
+    private static void Gather(Device device, ChannelGraph graph, Dictionary<UnitGroup, int[]> kept, Optimizer? optimizer, WeightMasks? masks)
     {
         Dictionary<Parameter, int[]> rows = [];
         Dictionary<Parameter, bool[]> columns = [];
@@ -221,7 +228,7 @@ public static class Surgery
         {
             Plan(
                 device, parameter, rows.GetValueOrDefault(parameter),
-                columns.TryGetValue(parameter, out bool[]? stay) ? [.. Enumerable.Range(0, stay.Length).Where(c => stay[c])] : null, optimizer, jobs, replacements, indices);
+                columns.TryGetValue(parameter, out bool[]? stay) ? [.. Enumerable.Range(0, stay.Length).Where(c => stay[c])] : null, optimizer, masks, jobs, replacements, indices);
         }
 
         device.Compaction.Gather(System.Runtime.InteropServices.CollectionsMarshal.AsSpan(jobs));
@@ -237,7 +244,8 @@ public static class Surgery
     }
 
     private static void Plan(
-        Device device, Parameter parameter, int[]? rows, int[]? columns, Optimizer? optimizer, List<GatherJob> jobs, List<Action> replacements, List<ChannelIndices> indices)
+        Device device, Parameter parameter, int[]? rows, int[]? columns, Optimizer? optimizer, WeightMasks? masks, List<GatherJob> jobs, List<Action> replacements,
+        List<ChannelIndices> indices)
     {
         bool vector = parameter.Shape.Rank == 1;
         Shape shape = parameter.Shape;
@@ -255,6 +263,7 @@ public static class Surgery
         DeviceBuffer columnIndex = OnDevice(columns);
         Tensor value = Planned(parameter.Value);
         Tensor[] moments = [.. (optimizer?.MomentsOf(parameter) ?? []).Select(Planned)];
+        Tensor mask = masks is not null && masks.Weights.Contains(parameter) ? Planned(masks[parameter]) : default;
         ChannelIndices? originalRows = rows is null ? parameter.OriginalRows : Select(parameter.OriginalRows, rows);
         ChannelIndices? originalColumns = columns is null ? parameter.OriginalColumns : Select(parameter.OriginalColumns, columns);
         replacements.Add(() =>
@@ -265,6 +274,11 @@ public static class Surgery
             }
 
             parameter.Replace(value);
+            if (!mask.IsNone)
+            {
+                masks!.Replace(parameter, mask);
+            }
+
             if (rows is not null)
             {
                 parameter.OriginalRows?.Dispose();

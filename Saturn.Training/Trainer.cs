@@ -6,6 +6,7 @@ using Saturn.Engine.Optimizers;
 using Saturn.Kernels;
 using Saturn.Layers.Models;
 using Saturn.Prune;
+using Saturn.Prune.Methods;
 using Saturn.Training.Checkpoints;
 using Saturn.Training.Data;
 using Saturn.Training.Runs;
@@ -22,7 +23,6 @@ public sealed class TrainingDivergedException(string message) : Exception(messag
 public sealed class Trainer : IDisposable
 {
     private const int LoggingInterval = 20;
-    private const int CensusBatch = 128;
 
     private readonly TrainingOptions options;
     private readonly ITrainingObserver? observer;
@@ -33,7 +33,7 @@ public sealed class Trainer : IDisposable
     private readonly Model model;
     private readonly Optimizer optimizer;
     private readonly Schedule learningRate;
-    private readonly DemonPruning pruning;
+    private readonly PruningRun pruning;
     private readonly LossRing losses;
     private readonly StepTimes times = new();
     private readonly RunProgress progress;
@@ -85,12 +85,21 @@ public sealed class Trainer : IDisposable
                 model = saved.CreateModel(device);
             }
 
-            optimizer = CreateOptimizer();
-            pruning = new DemonPruning(model, optimizer, options.Pruning, TotalSteps, recipe.InputShape(1), (int)imagesPerStep, saved?.State.Dense);
+            if (saved is null && options.InitializeFrom is { } source)
+            {
+                StartingWeights.Load(model, source);
+            }
+
+            PruningMethod method = options.CreateMethod();
+            optimizer = CreateOptimizer(method);
+            pruning = new PruningRun(
+                model, optimizer, method, TotalSteps, recipe.InputShape(1), (int)imagesPerStep, stepsPerEpoch, saved?.State.Dense, options.Seed, saved?.ReadMethodState());
             saved?.Restore(optimizer, options.Optimizer);
+            saved?.RestoreMasks(pruning);
         }
         catch
         {
+            pruning?.Dispose();
             optimizer?.Dispose();
             model?.Dispose();
             device.Dispose();
@@ -98,10 +107,15 @@ public sealed class Trainer : IDisposable
         }
 
         progress = saved?.State.Progress ?? new RunProgress();
+        DemonPruningOptions census = options.Pruning ?? new DemonPruningOptions();
         pruning.Accounting.TrainingFlops = progress.TrainingFlops;
+        pruning.Accounting.StructuralTrainingFlops = progress.StructuralTrainingFlops;
         pruning.Accounting.DenseTrainingFlops = progress.DenseTrainingFlops;
         learningRate = CreateSchedule();
-        censusImages = EpochOrder.Sample(training.Count, options.Pruning?.CensusSize ?? 1, options.Seed);
+        censusImages = EpochOrder.Sample(training.Count, census.CensusSize, options.Seed);
+        pruning.CensusImages = visit => Evaluator.ForEachBatch(device, training, censusImages, census.CensusBatch, (images, _) => visit(images));
+        pruning.LabelledImages = (batches, visit) => Evaluator.ForEachBatch(
+            device, training, EpochOrder.Sample(training.Count, (int)Math.Min(training.Count, (long)batches * options.Batch), options.Seed), options.Batch, visit);
         losses = new LossRing(device, LoggingInterval * options.Accumulate);
     }
 
@@ -127,6 +141,11 @@ public sealed class Trainer : IDisposable
         string data = $"{training.Name}: {training.Count:N0} training and {validation.Count:N0} validation images of {training.Height}×{training.Width}×{training.Channels}";
         observer?.Started(new TrainingStart(
             options, $"{device.Name} ({device.Description})", data, stepsPerEpoch, progress.Step, Accounting.TotalUnits, Accounting.DenseParameters));
+        if (progress.Step == 0)
+        {
+            Prune(pruning.Start);
+        }
+
         while (progress.Step < TotalSteps)
         {
             TrainEpoch((int)(progress.Step / stepsPerEpoch), cancellation);
@@ -141,6 +160,7 @@ public sealed class Trainer : IDisposable
     public void Dispose()
     {
         losses.Dispose();
+        pruning.Dispose();
         optimizer.Dispose();
         model.Dispose();
         device.Dispose();
@@ -164,7 +184,7 @@ public sealed class Trainer : IDisposable
         while (progress.Step < end)
         {
             Step(batches);
-            Prune();
+            Prune(() => pruning.AfterStep(progress.Step));
             if (losses.IsFull || progress.Step == end || cancellation.IsCancellationRequested)
             {
                 Log(epoch, progress.TrainingSeconds - loggedSeconds);
@@ -210,25 +230,24 @@ public sealed class Trainer : IDisposable
             loss.Backward();
         }
 
-        optimizer.Step(1.0 / options.Accumulate);
-        pruning.CountStep();
+        pruning.Update(1.0 / options.Accumulate);
         progress.Step++;
         double milliseconds = Stopwatch.GetElapsedTime(start).TotalMilliseconds;
         progress.TrainingSeconds += milliseconds / 1000;
         times.Add(milliseconds);
     }
 
-    private void Prune()
+    private void Prune(Func<SurgeryReport?> act)
     {
-        if (!pruning.IsDue(progress.Step))
+        long start = Stopwatch.GetTimestamp();
+        SurgeryReport? report = act();
+        double milliseconds = Stopwatch.GetElapsedTime(start).TotalMilliseconds;
+        progress.TrainingSeconds += milliseconds / 1000;
+        if (report is null)
         {
             return;
         }
 
-        long start = Stopwatch.GetTimestamp();
-        SurgeryReport report = pruning.Prune(visit => Evaluator.ForEachBatch(device, training, censusImages, CensusBatch, (images, _) => visit(images)));
-        double milliseconds = Stopwatch.GetElapsedTime(start).TotalMilliseconds;
-        progress.TrainingSeconds += milliseconds / 1000;
         if (report.Removed > 0)
         {
             RememberFirstSteps();
@@ -257,7 +276,7 @@ public sealed class Trainer : IDisposable
         double secondsPerStep = seconds / Math.Max(1, batches / options.Accumulate);
         observer?.Progressed(new TrainingProgress(
             epoch + 1, progress.Step, TotalSteps, lossSum / batches, (double)correct / (batches * options.Batch), batches * options.Batch / seconds,
-            optimizer.Groups[0].LearningRate, pruning.Lambda, Accounting.LiveUnits, pruning.CountActive(), Accounting.TotalUnits, Accounting.WeightSparsity,
+            optimizer.Groups[0].LearningRate, pruning.Method.Lambda, Accounting.LiveUnits, pruning.CountActive(), Accounting.TotalUnits, Accounting.WeightSparsity,
             secondsPerStep * (TotalSteps - progress.Step)));
     }
 
@@ -280,8 +299,8 @@ public sealed class Trainer : IDisposable
             ValidationAccuracy = accuracy,
             ValidationLoss = loss,
             LearningRate = optimizer.Groups[0].LearningRate,
-            Lambda = pruning.Lambda,
-            NoiseStd = pruning.NoiseStandardDeviation,
+            Lambda = pruning.Method.Lambda,
+            NoiseStd = pruning.Method.NoiseStandardDeviation,
             LiveUnits = Accounting.LiveUnits,
             LiveChannels = Accounting.LiveChannels,
             NeuronSparsity = Accounting.NeuronSparsity,
@@ -310,6 +329,7 @@ public sealed class Trainer : IDisposable
 
         RememberFirstSteps();
         progress.TrainingFlops = Accounting.TrainingFlops;
+        progress.StructuralTrainingFlops = Accounting.StructuralTrainingFlops;
         progress.DenseTrainingFlops = Accounting.DenseTrainingFlops;
         Checkpoint.Write(folder.CheckpointPath, model, optimizer, options.Optimizer, pruning, progress);
         savedStep = progress.Step;
@@ -331,6 +351,7 @@ public sealed class Trainer : IDisposable
         return new RunSummary
         {
             Method = options.Method,
+            MethodSettings = options.MethodSettings,
             Accuracy = accuracy,
             BestAccuracy = progress.BestAccuracy,
             NeuronsTotal = Accounting.TotalUnits,
@@ -341,7 +362,11 @@ public sealed class Trainer : IDisposable
             WeightSparsity = Accounting.WeightSparsity,
             LayerWeightSparsity = Accounting.LayerWeightSparsity,
             InferenceFlopsRatio = Accounting.InferenceFlopsRatio,
+            StructuralInferenceFlopsRatio = Accounting.StructuralInferenceFlopsRatio,
             TrainingFlopsRatio = Accounting.TrainingFlopsRatio,
+            StructuralTrainingFlopsRatio = Accounting.StructuralTrainingFlopsRatio,
+            InferenceFlops = Accounting.Flops,
+            TrainingFlops = Accounting.TrainingFlops,
             ImagesPerSecond = progress.Step * options.Batch * options.Accumulate / progress.TrainingSeconds,
             MsPerStepFirst = progress.FirstStepMilliseconds,
             MsPerStepLast = times.Last,
@@ -360,10 +385,10 @@ public sealed class Trainer : IDisposable
         };
     }
 
-    private Optimizer CreateOptimizer()
+    private Optimizer CreateOptimizer(PruningMethod method)
     {
-        IReadOnlyList<ParameterGroup> groups = DemonPruning.CreateGroups(model, options.PeakLearningRate, options.WeightDecay, options.DecayNorms);
-        Optimizer created = options.Optimizer switch
+        IReadOnlyList<ParameterGroup> groups = PruningRun.CreateGroups(model, options.PeakLearningRate, options.WeightDecay, options.DecayNorms);
+        Optimizer created = method.CreateOptimizer(groups, options.Momentum, options.Nesterov) ?? options.Optimizer switch
         {
             "sgd" => new Sgd(groups, options.Momentum, options.Nesterov, options.DecoupledDecay),
             "adam" => new Adam(groups, epsilon: options.AdamEpsilon),

@@ -1,10 +1,13 @@
 using Saturn.Prune;
+using Saturn.Prune.Methods;
 
 namespace Saturn.Training;
 
 /// <summary>Everything that decides a run; written to <c>config.json</c>, so that a run can be repeated or resumed from its folder alone.</summary>
 public sealed record TrainingOptions
 {
+    private readonly string? method;
+
     /// <summary>Where the images come from: <c>synthetic</c>, <c>mnist:FOLDER</c>, <c>cifar10:FOLDER</c> or <c>cifar100:FOLDER</c>.</summary>
     public string Data { get; init; } = "synthetic";
 
@@ -77,7 +80,7 @@ public sealed record TrainingOptions
     /// <summary>Worker threads on the CPU; null for one a processor.</summary>
     public int? Threads { get; init; }
 
-    /// <summary>Demon Pruning; null for dense training.</summary>
+    /// <summary>Demon Pruning's settings; null for other methods.</summary>
     public DemonPruningOptions? Pruning { get; init; }
 
     /// <summary>Name of the run and its folder.</summary>
@@ -89,8 +92,18 @@ public sealed record TrainingOptions
     /// <summary><see cref="LearningRate"/> or the rule's default.</summary>
     public double PeakLearningRate => LearningRate ?? (Optimizer == "sgd" ? 0.1 : 0.005);
 
-    /// <summary>The method's name in summaries: demp or dense.</summary>
-    public string Method => Pruning is null ? "dense" : "demp";
+    /// <summary>The pruning method's name, as <see cref="MethodCatalog"/> knows it; by default demp where <see cref="Pruning"/> is set, else dense.</summary>
+    public string Method
+    {
+        get => method ?? (Pruning is null ? "dense" : "demp");
+        init => method = value;
+    }
+
+    /// <summary>Settings of the method by name, written as on the command line; demp has its own in <see cref="Pruning"/>.</summary>
+    public IReadOnlyDictionary<string, string> MethodSettings { get; init; } = new Dictionary<string, string>();
+
+    /// <summary>A run folder or a <c>.safetensors</c> file whose weights the run begins with; null for random ones.</summary>
+    public string? InitializeFrom { get; init; }
 
     /// <summary>Checks every value on its own.</summary>
     /// <exception cref="ArgumentException">One sentence: the option, what it must be, what came.</exception>
@@ -115,8 +128,17 @@ public sealed record TrainingOptions
         RequireOneOf(Activation, "activation", "relu", "leakyrelu", "gelu", "silu");
         RequireOneOf(LearningRateSchedule, "lr-schedule", "constant", "cosine", "onecycle", "step", "warmup-cosine");
         Require(!Nesterov || (Optimizer == "sgd" && Momentum > 0), "nesterov", "used with --optimizer sgd and a momentum above 0", Optimizer);
-        Pruning?.Validate();
+        if (Pruning is not null && Method != "demp")
+        {
+            throw new ArgumentException($"Demon Pruning's settings do not go with --method {Method}.");
+        }
+
+        CreateMethod().Dispose();
     }
+
+    /// <summary>Creates the method with its settings.</summary>
+    /// <exception cref="ArgumentException">It is unknown, or a setting does not fit.</exception>
+    public PruningMethod CreateMethod() => Method == "demp" ? new DemonPruning(Pruning ?? new DemonPruningOptions()) : MethodCatalog.Create(Method, MethodSettings);
 
     private static void Require(bool condition, string option, string expected, object? actual)
     {

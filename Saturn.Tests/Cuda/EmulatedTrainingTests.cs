@@ -55,8 +55,8 @@ public sealed class EmulatedTrainingTests
         using CudaDevice device = new("emulated", driver);
         using Model model = ModelFactory.Create(Recipe, device);
         model.Initialize(0);
-        using Sgd optimizer = new(DemonPruning.CreateGroups(model, 0.01, 5e-4));
-        DemonPruning pruning = new(model, optimizer, new DemonPruningOptions { Lambda = 0.01, PruneEvery = 100 }, 100, Recipe.InputShape(Batch), Batch);
+        using Sgd optimizer = new(PruningRun.CreateGroups(model, 0.01, 5e-4));
+        using PruningRun pruning = new(model, optimizer, new DemonPruning(new DemonPruningOptions { Lambda = 0.01, PruneEvery = 100 }), 100, Recipe.InputShape(Batch), Batch);
         byte[] images = new byte[Recipe.InputShape(Batch).StorageCount * sizeof(float)];
 
         // The first steps fetch memory and load modules; those calls wait, as on hardware.
@@ -79,8 +79,7 @@ public sealed class EmulatedTrainingTests
             pruning.BeforeStep(step);
             model.BeginStep(step);
             Operation.SoftmaxCrossEntropy(model.Forward(batch), labels).Backward();
-            optimizer.Step();
-            pruning.CountStep();
+            pruning.Update();
         }
     }
 
@@ -99,11 +98,11 @@ public sealed class EmulatedTrainingTests
 
         Silence(model, "layer1.0.bn1.bias", 1);
         Silence(model, "layer3.1.bn1.bias", 0, 7);
-        using Sgd optimizer = new(DemonPruning.CreateGroups(model, 0.01, 5e-4), momentum: 0.9);
+        using Sgd optimizer = new(PruningRun.CreateGroups(model, 0.01, 5e-4), momentum: 0.9);
         MarginOfDeadUnits margin = new();
-        DemonPruning pruning = new(
-            model, optimizer, new DemonPruningOptions { Lambda = 0.01, NoiseStandardDeviation = 1e-3, Schedule = PressureSchedule.Constant, PruneEvery = 3 }, 5,
-            Recipe.InputShape(Batch), Batch, criterion: margin);
+        using PruningRun pruning = new(
+            model, optimizer, new DemonPruning(new DemonPruningOptions { Lambda = 0.01, NoiseStandardDeviation = 1e-3, Schedule = PressureSchedule.Constant, PruneEvery = 3 }, margin), 5,
+            Recipe.InputShape(Batch), Batch);
         float[] losses = new float[5];
         int removed = 0;
         for (int step = 0; step < losses.Length; step++)
@@ -115,12 +114,12 @@ public sealed class EmulatedTrainingTests
             Tensor loss = Operation.SoftmaxCrossEntropy(model.Forward(images), Tensor.FromValues(device, [0, 1, 2, 3, 4, 5, 6, 7]));
             loss.Backward();
             losses[step] = loss.ToArray()[0];
-            optimizer.Step();
-            pruning.CountStep();
+            pruning.Update();
             if (step == 2)
             {
                 Tensor sample = Tensor.Uniform(device, Recipe.InputShape(16), new RandomKey(2, 0, 0), -1, 1);
-                removed = pruning.Prune(visit => visit(sample)).Removed;
+                pruning.CensusImages = visit => visit(sample);
+                removed = ((DemonPruning)pruning.Method).Prune(pruning);
             }
         }
 

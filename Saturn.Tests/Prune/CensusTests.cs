@@ -86,8 +86,8 @@ public sealed class CensusTests(string device) : EngineTest(device)
             ModelRecipe recipe = Recipe with { Activation = activation };
             using Model model = ModelFactory.Create(recipe, Device);
             model.Initialize(3);
-            using Saturn.Engine.Optimizers.Sgd optimizer = new(DemonPruning.CreateGroups(model, 0.1, 0));
-            DemonPruning pruning = new(model, optimizer, new DemonPruningOptions { DeadThreshold = threshold }, 10, recipe.InputShape(1), 1);
+            using Saturn.Engine.Optimizers.Sgd optimizer = new(PruningRun.CreateGroups(model, 0.1, 0));
+            using PruningRun pruning = new(model, optimizer, new DemonPruning(new DemonPruningOptions { DeadThreshold = threshold }), 10, recipe.InputShape(1), 1);
             bool[] remove = new bool[4];
             new DeadUnits().Select(pruning.Graph.Groups[0], seen, remove);
             return remove;

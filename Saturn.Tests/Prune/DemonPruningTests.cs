@@ -33,15 +33,15 @@ public sealed class DemonPruningTests(string device) : EngineTest(device)
         ModelRecipe recipe = new("resnet18", 4, 10, 8, 8, 3);
         using Model model = ModelFactory.Create(recipe, Device);
         model.Initialize(0);
-        using Sgd optimizer = new(DemonPruning.CreateGroups(model, 0.1, 5e-4, decayNorms: false));
+        using Sgd optimizer = new(PruningRun.CreateGroups(model, 0.1, 5e-4, decayNorms: false));
         Assert.That(optimizer.Parameters, Is.EquivalentTo(model.Parameters.Where(p => p.IsTrained)));
-        DemonPruning pruning = new(
-            model, optimizer, new DemonPruningOptions { Lambda = 6, NoiseStandardDeviation = 3, PruneEvery = 7 }, 100, recipe.InputShape(1), 4);
+        using PruningRun pruning = new(
+            model, optimizer, new DemonPruning(new DemonPruningOptions { Lambda = 6, NoiseStandardDeviation = 3, PruneEvery = 7 }), 100, recipe.InputShape(1), 4);
         pruning.BeforeStep(15);
         Assert.That(optimizer.Groups.Select(group => group.L1), Is.EqualTo(new[] { 0, 3, 0 }).Within(1e-12));
         Assert.That(optimizer.Groups.Select(group => group.NoiseStandardDeviation), Is.EqualTo(new[] { 1.5, 0, 0 }).Within(1e-12));
         Assert.That(optimizer.Groups.Select(group => group.WeightDecay), Is.EqualTo(new[] { 5e-4, 0, 0 }));
-        Assert.That(Enumerable.Range(0, 101).Where(step => pruning.IsDue(step)), Is.EqualTo(Enumerable.Range(1, 14).Select(i => i * 7).Append(100)));
+        Assert.That(Enumerable.Range(0, 101).Where(step => ((DemonPruning)pruning.Method).IsDue(step, 100)), Is.EqualTo(Enumerable.Range(1, 14).Select(i => i * 7).Append(100)));
     }
 
     [Test]
@@ -50,14 +50,14 @@ public sealed class DemonPruningTests(string device) : EngineTest(device)
         ModelRecipe recipe = new("cnn", 4, 10, 8, 8, 1);
         using Model model = ModelFactory.Create(recipe, Device);
         model.Initialize(0);
-        using Sgd optimizer = new(DemonPruning.CreateGroups(model, 0, 0), momentum: 0);
-        DemonPruning pruning = new(
-            model, optimizer, new DemonPruningOptions { NoiseStandardDeviation = 0.5, Schedule = PressureSchedule.Constant }, 10, recipe.InputShape(1), 4);
+        using Sgd optimizer = new(PruningRun.CreateGroups(model, 0, 0), momentum: 0);
+        using PruningRun pruning = new(
+            model, optimizer, new DemonPruning(new DemonPruningOptions { NoiseStandardDeviation = 0.5, Schedule = PressureSchedule.Constant }), 10, recipe.InputShape(1), 4);
         Parameter beta = model.Parameters.Single(p => p.Name == "bn1.bias");
         beta.Value.CopyFrom([0, -1000, 0, 0]);
         Parameter weight = model.Parameters.Single(p => p.Name == "conv1.weight");
         float[] before = weight.Value.ToArray();
-        Step(model, pruning, optimizer, recipe);
+        Step(model, pruning, recipe);
         float[] after = weight.Value.ToArray();
         for (int row = 0; row < 4; row++)
         {
@@ -72,8 +72,8 @@ public sealed class DemonPruningTests(string device) : EngineTest(device)
         ModelRecipe recipe = new("resnet18", 8, 10, 8, 8, 3);
         using Model model = ModelFactory.Create(recipe, Device);
         model.Initialize(0);
-        using Adam optimizer = new(DemonPruning.CreateGroups(model, 1e-3, 0));
-        DemonPruning pruning = new(model, optimizer, new DemonPruningOptions { PruneEvery = 1 }, 10, recipe.InputShape(1), 4);
+        using Adam optimizer = new(PruningRun.CreateGroups(model, 1e-3, 0));
+        using PruningRun pruning = new(model, optimizer, new DemonPruning(new DemonPruningOptions { PruneEvery = 1 }), 10, recipe.InputShape(1), 4);
         long total = pruning.Accounting.TotalUnits;
         Parameter beta = model.Parameters.Single(p => p.Name == "layer2.0.bn1.bias");
         float[] values = beta.Value.ToArray();
@@ -82,8 +82,9 @@ public sealed class DemonPruningTests(string device) : EngineTest(device)
         using (TensorScope scope = new())
         {
             Tensor images = Tensor.Uniform(Device, recipe.InputShape(8), new RandomKey(1, 0, 0), -1, 1);
-            SurgeryReport report = pruning.Prune(visit => visit(images));
-            Assert.That(pruning.Accounting.LiveUnits, Is.EqualTo(total - report.Removed));
+            pruning.CensusImages = visit => visit(images);
+            int removed = ((DemonPruning)pruning.Method).Prune(pruning);
+            Assert.That(pruning.Accounting.LiveUnits, Is.EqualTo(total - removed));
         }
 
         // So few pixels leave other units dead as well; the two that were made so must be among them.
@@ -128,11 +129,11 @@ public sealed class DemonPruningTests(string device) : EngineTest(device)
             using Model model = ModelFactory.Create(recipe, Device);
             model.Initialize(0);
             model.Parameters.Single(p => p.Name == "bn1.weight").Value.CopyFrom([1, 0, -0.5f, 2]);
-            using Adam optimizer = new(DemonPruning.CreateGroups(model, 1e-3, 0));
-            DemonPruning pruning = new(
-                model, optimizer, new DemonPruningOptions { Lambda = lambda, NoiseStandardDeviation = 0, Schedule = PressureSchedule.Constant }, 10, recipe.InputShape(1), 4);
+            using Adam optimizer = new(PruningRun.CreateGroups(model, 1e-3, 0));
+            using PruningRun pruning = new(
+                model, optimizer, new DemonPruning(new DemonPruningOptions { Lambda = lambda, NoiseStandardDeviation = 0, Schedule = PressureSchedule.Constant }), 10, recipe.InputShape(1), 4);
             var signs = model.Parameters.Where(p => p.Role == ParameterRole.NormalizationScale).ToDictionary(p => p.Name, p => p.Value.ToArray().Select(Math.Sign).ToArray());
-            Step(model, pruning, optimizer, recipe);
+            Step(model, pruning, recipe);
             return (optimizer.Parameters.ToDictionary(p => p.Name, p => optimizer.MomentsOf(p)[0].ToArray()), signs);
         }
     }
@@ -144,9 +145,9 @@ public sealed class DemonPruningTests(string device) : EngineTest(device)
         ModelRecipe recipe = new("cnn", 4, 10, 8, 8, 1);
         using Model model = ModelFactory.Create(recipe, Device);
         model.Initialize(0);
-        using Sgd optimizer = new(DemonPruning.CreateGroups(model, 0.1, 0));
-        DemonPruning pruning = new(
-            model, optimizer, new DemonPruningOptions { Lambda = 0.5, RegularizeAll = all, Regularizer = Regularizer.L2, Schedule = PressureSchedule.Constant }, 10, recipe.InputShape(1), 4);
+        using Sgd optimizer = new(PruningRun.CreateGroups(model, 0.1, 0));
+        using PruningRun pruning = new(
+            model, optimizer, new DemonPruning(new DemonPruningOptions { Lambda = 0.5, RegularizeAll = all, Regularizer = Regularizer.L2, Schedule = PressureSchedule.Constant }), 10, recipe.InputShape(1), 4);
         pruning.BeforeStep(3);
         Assert.That(optimizer.Groups.Select(group => group.L2), Is.EqualTo(expected));
         Assert.That(optimizer.Groups.Select(group => group.L1), Is.All.Zero);
@@ -159,7 +160,7 @@ public sealed class DemonPruningTests(string device) : EngineTest(device)
         using Model model = ModelFactory.Create(recipe, Device);
         model.Initialize(0);
         using Sgd optimizer = new([new ParameterGroup(model.Parameters.Where(p => p.IsTrained), 0.1)]);
-        Assert.That(() => new DemonPruning(model, optimizer, new DemonPruningOptions(), 10, recipe.InputShape(1), 4), Throws.ArgumentException.With.Message.Contains("CreateGroups"));
+        Assert.That(() => new PruningRun(model, optimizer, new DemonPruning(), 10, recipe.InputShape(1), 4), Throws.ArgumentException.With.Message.Contains("CreateGroups"));
     }
 
     [Test]
@@ -168,25 +169,26 @@ public sealed class DemonPruningTests(string device) : EngineTest(device)
         ModelRecipe recipe = new("cnn", 4, 10, 8, 8, 1);
         using Model model = ModelFactory.Create(recipe, Device);
         model.Initialize(0);
-        using Sgd optimizer = new(DemonPruning.CreateGroups(model, 0.1, 0));
-        DemonPruning pruning = new(model, optimizer, new DemonPruningOptions(), 10, recipe.InputShape(1), 5, criterion: new EveryOtherUnitOf("conv1"));
+        using Sgd optimizer = new(PruningRun.CreateGroups(model, 0.1, 0));
+        using PruningRun pruning = new(model, optimizer, new DemonPruning(new DemonPruningOptions(), new EveryOtherUnitOf("conv1")), 10, recipe.InputShape(1), 5);
 
         // conv1 8·8·4·9·1, conv2 4·4·8·9·4, fc1 2·2·8·16, fc2 16·10 multiply-adds.
         const double dense = 2.0 * (2304 + 4608 + 512 + 160);
         Assert.That(pruning.Accounting.Flops, Is.EqualTo(dense));
         Assert.That(pruning.Accounting.DenseParameters, Is.EqualTo(36 + 288 + 512 + 170 + 2 * (4 + 8 + 16)));
-        pruning.CountStep();
-        SurgeryReport report;
+        pruning.Accounting.CountStep(5);
+        int removed;
         using (TensorScope scope = new())
         {
             Tensor images = Tensor.Uniform(Device, recipe.InputShape(64), new RandomKey(1, 0, 0), -1, 1);
-            report = pruning.Prune(visit => visit(images));
+            pruning.CensusImages = visit => visit(images);
+            removed = ((DemonPruning)pruning.Method).Prune(pruning);
         }
 
-        Assert.That(report.Removed, Is.EqualTo(2));
+        Assert.That(removed, Is.EqualTo(2));
         const double now = 2.0 * (1152 + 2304 + 512 + 160);
         Assert.That(pruning.Accounting.Flops, Is.EqualTo(now));
-        pruning.CountStep();
+        pruning.Accounting.CountStep(5);
         Assert.That(pruning.Accounting.TrainingFlops, Is.EqualTo(3 * 5 * dense + 64 * dense + 3 * 5 * now));
         Assert.That(pruning.Accounting.DenseTrainingFlops, Is.EqualTo(2 * 3 * 5 * dense));
         Assert.That(pruning.Accounting.WeightSparsity, Is.EqualTo((18 + 144 + 4) / 1062.0).Within(1e-12));
@@ -200,14 +202,14 @@ public sealed class DemonPruningTests(string device) : EngineTest(device)
         Assert.That(() => new DemonPruningOptions { PruneEvery = 0 }.Validate(), Throws.ArgumentException.With.Message.Contains("--prune-every"));
     }
 
-    private void Step(Model model, DemonPruning pruning, Optimizer optimizer, ModelRecipe recipe)
+    private void Step(Model model, PruningRun pruning, ModelRecipe recipe)
     {
         pruning.BeforeStep(0);
         model.BeginStep(0);
         using TensorScope scope = new();
         Tensor images = Tensor.Uniform(Device, recipe.InputShape(4), new RandomKey(1, 0, 0), -1, 1);
         Operation.SoftmaxCrossEntropy(model.Forward(images), Tensor.FromValues(Device, [0, 1, 2, 3])).Backward();
-        optimizer.Step();
+        pruning.Update();
     }
 
     private sealed class EveryOtherUnitOf(string name) : IPruningCriterion

@@ -69,7 +69,7 @@ public sealed class SurgeryTests(string device) : EngineTest(device)
     {
         using Model model = new RandomResidualNetwork(Device, 5);
         model.Initialize(5);
-        using Adam optimizer = new(DemonPruning.CreateGroups(model, 1e-3, 1e-4));
+        using Adam optimizer = new(PruningRun.CreateGroups(model, 1e-3, 1e-4));
         Step(model, optimizer, 1);
         ChannelGraph graph = ChannelGraph.Trace(model, Images);
         Dictionary<string, float[]> weights = model.Parameters.ToDictionary(p => p.Name, p => p.Value.ToArray());
@@ -108,7 +108,7 @@ public sealed class SurgeryTests(string device) : EngineTest(device)
         {
             using Model model = ModelFactory.Create(recipe, Device);
             model.Initialize(1);
-            using Sgd optimizer = new(DemonPruning.CreateGroups(model, 0, 0));
+            using Sgd optimizer = new(PruningRun.CreateGroups(model, 0, 0));
             if (removeFirst)
             {
                 Cut();
@@ -166,7 +166,7 @@ public sealed class SurgeryTests(string device) : EngineTest(device)
         ModelRecipe recipe = new("resnet18", 8, 10, 8, 8, 3);
         using Model model = ModelFactory.Create(recipe, Device);
         model.Initialize(3);
-        using Adam optimizer = new(DemonPruning.CreateGroups(model, 1e-3, 0));
+        using Adam optimizer = new(PruningRun.CreateGroups(model, 1e-3, 0));
         Step(model, optimizer, 1, recipe.InputShape(4));
         ChannelGraph graph = ChannelGraph.Trace(model, recipe.InputShape(1));
         UnitGroup inner = graph.Groups.Single(group => group.Name == "layer1.0.conv1");
@@ -280,7 +280,7 @@ public sealed class SurgeryTests(string device) : EngineTest(device)
         ModelRecipe recipe = new("resnet50", 4, 10, 8, 8, 3);
         using Model model = ModelFactory.Create(recipe, Device);
         model.Initialize(3);
-        using Adam optimizer = new(DemonPruning.CreateGroups(model, 1e-3, 0));
+        using Adam optimizer = new(PruningRun.CreateGroups(model, 1e-3, 0));
         Step(model, optimizer, 1, recipe.InputShape(4));
         ChannelGraph graph = ChannelGraph.Trace(model, recipe.InputShape(1));
         long before = graph.Groups.Sum(group => (long)group.Channels);
@@ -338,7 +338,7 @@ public sealed class SurgeryTests(string device) : EngineTest(device)
     {
         using Model model = new RandomResidualNetwork(Device, seed);
         model.Initialize((ulong)seed);
-        IReadOnlyList<ParameterGroup> groups = DemonPruning.CreateGroups(model, 1e-3, 0);
+        IReadOnlyList<ParameterGroup> groups = PruningRun.CreateGroups(model, 1e-3, 0);
         using Optimizer optimizer = rule == "sgd" ? new Sgd(groups, 0.9) : new Adam(groups, epsilon: 1e-3);
         Step(model, optimizer, 100);
         ChannelGraph graph = ChannelGraph.Trace(model, Images);

@@ -104,8 +104,8 @@ public sealed class TrainerTests
         ModelRecipe recipe = new("resnet18", 8, 10, 16, 16, 3);
         using Model model = ModelFactory.Create(recipe, device);
         model.Initialize(0);
-        using Adam optimizer = new(DemonPruning.CreateGroups(model, 1e-3, 5e-4)) { MaximumGradientNorm = 1 };
-        DemonPruning pruning = new(model, optimizer, new DemonPruningOptions { Lambda = 1e-3 }, 1000, recipe.InputShape(1), 8);
+        using Adam optimizer = new(PruningRun.CreateGroups(model, 1e-3, 5e-4)) { MaximumGradientNorm = 1 };
+        using PruningRun pruning = new(model, optimizer, new DemonPruning(new DemonPruningOptions { Lambda = 1e-3 }), 1000, recipe.InputShape(1), 8);
         using Tensor images = Tensor.AllocateUnscoped(device, recipe.InputShape(8));
         device.Random.Normal(images.Shape, new RandomKey(1, 0, 0), 0, 1, images.Buffer);
         using Tensor labels = Tensor.FromValues(device, [0, 1, 2, 3, 4, 5, 6, 7]);
@@ -134,7 +134,7 @@ public sealed class TrainerTests
             model.BeginStep(step);
             pruning.BeforeStep(step);
             Operation.SoftmaxCrossEntropy(model.Forward(images), labels).Backward();
-            optimizer.Step();
+            pruning.Update();
         }
     }
 

@@ -6,6 +6,7 @@ using Saturn.Kernels;
 using Saturn.Layers;
 using Saturn.Layers.Models;
 using Saturn.Prune;
+using Saturn.Prune.Methods;
 using Saturn.Training.Runs;
 
 namespace Saturn.Training.Checkpoints;
@@ -45,6 +46,9 @@ public sealed record RunProgress
     /// <summary>Operations of training so far.</summary>
     public double TrainingFlops { get; set; }
 
+    /// <summary>The same as dense kernels took them.</summary>
+    public double StructuralTrainingFlops { get; set; }
+
     /// <summary>Operations of a dense run of the same steps.</summary>
     public double DenseTrainingFlops { get; set; }
 }
@@ -61,9 +65,11 @@ public sealed record RunProgress
 /// <param name="Optimizer">The update rule's name.</param>
 /// <param name="OptimizerSteps">Steps the optimizer has taken.</param>
 /// <param name="Progress">What the run has counted.</param>
+/// <param name="MethodNumbers">What the pruning method must know again.</param>
 public sealed record CheckpointState(
     int Format, ModelRecipe Recipe, Dictionary<string, int> Channels, Dictionary<string, ShortcutState> Shortcuts, Dictionary<string, int[]> OriginalRows,
-    Dictionary<string, int[]> OriginalColumns, Dictionary<string, int[]> OriginalChannels, DenseNetwork Dense, string Optimizer, long OptimizerSteps, RunProgress Progress);
+    Dictionary<string, int[]> OriginalColumns, Dictionary<string, int[]> OriginalChannels, DenseNetwork Dense, string Optimizer, long OptimizerSteps, RunProgress Progress,
+    Dictionary<string, double>? MethodNumbers = null);
 
 /// <summary>
 /// A checkpoint folder: <c>model.safetensors</c>, <c>optimizer.safetensors</c>, <c>state.json</c> and their checksums. A pruned network is built from it at its pruned widths. Random numbers are
@@ -81,6 +87,8 @@ public sealed class Checkpoint
     private const string StateFile = "state.json";
     private const string FirstMoment = ".first_moment";
     private const string SecondMoment = ".second_moment";
+    private const string Mask = ".mask";
+    private const string MethodArray = "method/";
 
     private readonly string folder;
 
@@ -123,7 +131,7 @@ public sealed class Checkpoint
 
     /// <summary>Writes a checkpoint beside the old one and then puts it in its place, so that one whole checkpoint exists at any moment.</summary>
     /// <exception cref="CheckpointException">It cannot be written; the old one stands, and nothing of the new one is left.</exception>
-    public static void Write(string folder, Model model, Optimizer optimizer, string optimizerName, DemonPruning pruning, RunProgress progress)
+    public static void Write(string folder, Model model, Optimizer optimizer, string optimizerName, PruningRun pruning, RunProgress progress)
     {
         string temporary = folder + ".tmp";
         string old = folder + ".old";
@@ -148,6 +156,18 @@ public sealed class Checkpoint
                 }
             }
 
+            foreach (Parameter parameter in pruning.Masks?.Weights ?? [])
+            {
+                moments[parameter.Name + Mask] = ModelWeights.Export(parameter, pruning.Masks![parameter]);
+            }
+
+            MethodState method = new();
+            pruning.Method.Save(method);
+            foreach (var (name, values) in method.Arrays)
+            {
+                moments[MethodArray + name] = new SafeTensor([values.Length], values);
+            }
+
             SafeTensors.Write(Path.Combine(temporary, OptimizerFile), moments);
             CheckpointState checkpoint = new(
                 CurrentFormat, model.Recipe,
@@ -158,7 +178,7 @@ public sealed class Checkpoint
                 model.Parameters.Where(parameter => parameter.OriginalColumns is not null)
                     .ToDictionary(parameter => parameter.Name, parameter => parameter.OriginalColumns!.Values.ToArray()),
                 model.Activities.Where(activity => activity.OriginalChannels is not null).ToDictionary(activity => activity.Name, activity => activity.OriginalChannels!),
-                pruning.Accounting.Dense, optimizerName, optimizer.StepCount, progress);
+                pruning.Accounting.Dense, optimizerName, optimizer.StepCount, progress, method.Numbers);
             AtomicFile.WriteText(Path.Combine(temporary, StateFile), JsonSerializer.Serialize(checkpoint, RunJson.Default.CheckpointState));
             Checksums.Write(temporary, ModelFile, OptimizerFile, StateFile);
             DeleteIfThere(old);
@@ -215,6 +235,10 @@ public sealed class Checkpoint
         }
     }
 
+    /// <summary>Loads the weights into a network of the same shapes.</summary>
+    /// <exception cref="CheckpointException">The shapes differ, as those of a pruned network do from a dense one's.</exception>
+    public void LoadWeights(Model model) => ModelWeights.Load(model, Path.Combine(folder, ModelFile));
+
     /// <summary>Loads the optimizer's moments and step count.</summary>
     /// <exception cref="CheckpointException">The checkpoint was written by another update rule.</exception>
     public void Restore(Optimizer optimizer, string optimizerName)
@@ -246,6 +270,36 @@ public sealed class Checkpoint
         }
 
         optimizer.StepCount = State.OptimizerSteps;
+    }
+
+    /// <summary>What the pruning method saved.</summary>
+    public MethodState ReadMethodState() => new()
+    {
+        Numbers = State.MethodNumbers ?? [],
+        Arrays = SafeTensors.Read(Path.Combine(folder, OptimizerFile))
+            .Where(pair => pair.Key.StartsWith(MethodArray, StringComparison.Ordinal))
+            .ToDictionary(pair => pair.Key[MethodArray.Length..], pair => pair.Value.Values),
+    };
+
+    /// <summary>Loads the masks on single weights, if there were any.</summary>
+    public void RestoreMasks(PruningRun pruning)
+    {
+        string path = Path.Combine(folder, OptimizerFile);
+        Dictionary<string, SafeTensor> tensors = SafeTensors.Read(path);
+        if (!tensors.Keys.Any(name => name.EndsWith(Mask, StringComparison.Ordinal)))
+        {
+            return;
+        }
+
+        WeightMasks masks = pruning.UseMasks();
+        foreach (Parameter parameter in masks.Weights.ToArray())
+        {
+            using Tensor mask = Tensor.AllocateUnscoped(parameter.Value.Device, parameter.Shape);
+            ModelWeights.Load([parameter], _ => parameter.Name + Mask, _ => mask, tensors, path);
+            masks.Set(parameter, [.. mask.ToArray().Select(value => value != 0)], null);
+        }
+
+        pruning.CountWeights();
     }
 
     /// <summary>The folder that holds the last whole checkpoint, whenever the process that wrote it may have died.</summary>

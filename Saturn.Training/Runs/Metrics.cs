@@ -71,8 +71,11 @@ public sealed record WeightSummary(string Name, int[] ShapeBefore, int[]? ShapeA
 /// <summary>The result of a run: <c>summary.json</c>.</summary>
 public sealed record RunSummary
 {
-    /// <summary>demp or dense.</summary>
+    /// <summary>The method's name.</summary>
     public string Method { get; init; } = "";
+
+    /// <summary>The method's settings that were given.</summary>
+    public IReadOnlyDictionary<string, string> MethodSettings { get; init; } = new Dictionary<string, string>();
 
     /// <summary>Validation accuracy at the end, 0 … 1.</summary>
     public double Accuracy { get; init; }
@@ -104,8 +107,20 @@ public sealed record RunSummary
     /// <summary>Forward operations an image at the end over dense ones.</summary>
     public double InferenceFlopsRatio { get; init; }
 
+    /// <summary>The same where only whole units count as gone: what a GPU's dense kernels save.</summary>
+    public double StructuralInferenceFlopsRatio { get; init; }
+
     /// <summary>Training operations, census included, over those of the dense run of the same length.</summary>
     public double TrainingFlopsRatio { get; init; }
+
+    /// <summary>The same where only whole units count as gone.</summary>
+    public double StructuralTrainingFlopsRatio { get; init; }
+
+    /// <summary>Forward operations an image at the end, two a multiply-add.</summary>
+    public double InferenceFlops { get; init; }
+
+    /// <summary>Operations of the whole training, three forward passes a step, census included.</summary>
+    public double TrainingFlops { get; init; }
 
     /// <summary>Images trained a second of training time.</summary>
     public double ImagesPerSecond { get; init; }

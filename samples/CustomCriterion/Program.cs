@@ -11,21 +11,21 @@ using Device device = new CpuDevice();
 ModelRecipe recipe = new("resnet18", Width: 16, Classes: 10, InputHeight: 32, InputWidth: 32, InputChannels: 3);
 using Model model = ModelFactory.Create(recipe, device);
 model.Initialize(seed: 1);
-using Sgd optimizer = new(DemonPruning.CreateGroups(model, learningRate: 0.1, weightDecay: 5e-4));
-DemonPruning pruning = new(
-    model, optimizer, new DemonPruningOptions(), totalSteps: 1000, recipe.InputShape(1), imagesPerStep: 32, criterion: new LeastActive(share: 0.25));
-
-Console.WriteLine($"before: {pruning.Accounting.LiveUnits} units, {pruning.Accounting.Parameters:N0} parameters");
-
-// The census calls back for its images; here they are noise, in a program of yours they are training images.
-SurgeryReport report = pruning.Prune(visit =>
+using Sgd optimizer = new(PruningRun.CreateGroups(model, learningRate: 0.1, weightDecay: 5e-4));
+DemonPruning method = new(new DemonPruningOptions(), new LeastActive(share: 0.25));
+using PruningRun run = new(model, optimizer, method, totalSteps: 1000, recipe.InputShape(1), imagesPerStep: 32)
 {
-    using TensorScope scope = new();
-    visit(Tensor.Normal(device, recipe.InputShape(64), new RandomKey(Seed: 1, Stream: 0, Step: 0)));
-});
+    // The census calls back for its images; here they are noise, in a program of yours they are training images.
+    CensusImages = visit =>
+    {
+        using TensorScope scope = new();
+        visit(Tensor.Normal(device, recipe.InputShape(64), new RandomKey(Seed: 1, Stream: 0, Step: 0)));
+    },
+};
 
-Console.WriteLine($"removed {report.Removed} units");
-Console.WriteLine($"after: {pruning.Accounting.LiveUnits} units, {pruning.Accounting.Parameters:N0} parameters, {pruning.Accounting.InferenceFlopsRatio:P0} of the FLOPs");
+Console.WriteLine($"before: {run.Accounting.LiveUnits} units, {run.Accounting.Parameters:N0} parameters");
+Console.WriteLine($"removed {method.Prune(run)} units");
+Console.WriteLine($"after: {run.Accounting.LiveUnits} units, {run.Accounting.Parameters:N0} parameters, {run.Accounting.InferenceFlopsRatio:P0} of the FLOPs");
 
 /// <summary>Removes the units of each group whose mean output over the census is smallest.</summary>
 internal sealed class LeastActive(double share) : IPruningCriterion

@@ -26,7 +26,7 @@ public sealed class ResNetStepWorkload : ITrainingStepWorkload
         ModelRecipe recipe = new("resnet18", network.Channels[0], 10, 32, 32, 3);
         model = ModelFactory.Create(recipe, device, Plan(network));
         model.Initialize(1);
-        optimizer = new Sgd(DemonPruning.CreateGroups(model, 0.01, 5e-4));
+        optimizer = new Sgd(PruningRun.CreateGroups(model, 0.01, 5e-4));
         images = Tensor.AllocateUnscoped(device, recipe.InputShape(network.Batch));
         device.Random.Normal(images.Shape, new RandomKey(1, 0, 0), 0, 1, images.Buffer);
         labels = Tensor.FromValues(device, [.. Enumerable.Range(0, network.Batch).Select(i => i % 10)]);

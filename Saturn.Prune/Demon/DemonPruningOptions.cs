@@ -21,6 +21,12 @@ public enum NoiseLiveness
     /// <summary>Channels that were active on this batch.</summary>
     Batch,
 
+    /// <summary>Channels that were active on one of the last batches.</summary>
+    Window,
+
+    /// <summary>Channels that were active in the last census; all before the first.</summary>
+    Census,
+
     /// <summary>Weight by weight, where |∂L/∂w| ≥ 1e−8, as in the paper's authors' code.</summary>
     Gradient,
 }
@@ -54,6 +60,35 @@ public enum PressureSchedule
     Warmup,
 }
 
+/// <summary>When dead units are removed.</summary>
+public enum RemovalTime
+{
+    /// <summary>Every τ steps and after the last.</summary>
+    Periodic,
+
+    /// <summary>After the last step.</summary>
+    End,
+
+    /// <summary>Never: they are counted only.</summary>
+    Never,
+}
+
+/// <summary>When a unit counts as dead on the census.</summary>
+public enum DeadCriterion
+{
+    /// <summary>The one that fits its activation: zero for ReLU, negative for leaky ReLU, magnitude for GELU and SiLU.</summary>
+    Auto,
+
+    /// <summary>No output above ε, of a ReLU.</summary>
+    Zero,
+
+    /// <summary>No output above ε, hence only negative pre-activations where ε is 0.</summary>
+    Negative,
+
+    /// <summary>No output with a magnitude of ε or more.</summary>
+    Magnitude,
+}
+
 /// <summary>How residual channels are removed.</summary>
 public enum ResidualMode
 {
@@ -79,6 +114,9 @@ public sealed record DemonPruningOptions
     /// <summary>How asymmetric noise decides.</summary>
     public NoiseLiveness NoiseLiveness { get; init; } = NoiseLiveness.Batch;
 
+    /// <summary>Batches that <see cref="NoiseLiveness.Window"/> looks back, this one included.</summary>
+    public int NoiseWindow { get; init; } = 10;
+
     /// <summary>Whether γ and β receive noise too.</summary>
     public bool NoiseOnNorms { get; init; }
 
@@ -88,8 +126,11 @@ public sealed record DemonPruningOptions
     /// <summary>Whether all parameters but β are under pressure instead of γ alone.</summary>
     public bool RegularizeAll { get; init; }
 
-    /// <summary>Schedule of λ and σ.</summary>
+    /// <summary>Schedule of λ, and of σ unless it has its own.</summary>
     public PressureSchedule Schedule { get; init; } = PressureSchedule.OneCycle;
+
+    /// <summary>Schedule of σ; null for that of λ.</summary>
+    public PressureSchedule? NoiseSchedule { get; init; }
 
     /// <summary>Share of the cycle before its peak.</summary>
     public double WarmupShare { get; init; } = 0.3;
@@ -100,14 +141,38 @@ public sealed record DemonPruningOptions
     /// <summary>τ: steps from one census to the next.</summary>
     public long PruneEvery { get; init; } = 5000;
 
+    /// <summary>When dead units are removed.</summary>
+    public RemovalTime Removal { get; init; } = RemovalTime.Periodic;
+
+    /// <summary>No census before so many steps, for networks whose units revive at first.</summary>
+    public long StartStep { get; init; }
+
     /// <summary>How residual channels are removed.</summary>
     public ResidualMode Residual { get; init; } = ResidualMode.Mapped;
 
     /// <summary>Training images that decide who is dead.</summary>
     public int CensusSize { get; init; } = 512;
 
+    /// <summary>Images of one batch of the census; the batches are combined by OR.</summary>
+    public int CensusBatch { get; init; } = 128;
+
+    /// <summary>When a unit counts as dead.</summary>
+    public DeadCriterion Criterion { get; init; } = DeadCriterion.Auto;
+
     /// <summary>
-    /// ε of the dead test and of the batch's liveness, for all groups: no value above ε (ReLU, leaky ReLU), or no magnitude of ε or more (GELU, SiLU). Null: 0 for the former, 0.01 for the latter.
+    /// Whether the mean output of a removed unit goes into the biases of its readers, and units that are constant but not zero are removed too. Off: removed units are dropped as they are, as the paper's
+    /// authors do.
+    /// </summary>
+    public bool FoldConstants { get; init; } = true;
+
+    /// <summary>The sparsity to reach, 0 … 1, by steering λ; null: λ follows its schedule.</summary>
+    public double? TargetSparsity { get; init; }
+
+    /// <summary>What the target is measured in.</summary>
+    public SparsityMetric TargetMetric { get; init; } = SparsityMetric.Weights;
+
+    /// <summary>
+    /// ε of the dead test and of the batch's liveness, for all groups. Null: 0 for the criteria zero and negative, 0.01 for magnitude.
     /// </summary>
     public double? DeadThreshold { get; init; }
 
@@ -121,14 +186,26 @@ public sealed record DemonPruningOptions
         Require(Span is null or >= 1, "pressure-span", "at least 1 step", Span);
         Require(PruneEvery >= 1, "prune-every", "at least 1 step", PruneEvery);
         Require(CensusSize >= 1, "census-images", "at least 1", CensusSize);
+        Require(CensusBatch >= 1, "census-batch", "at least 1 image", CensusBatch);
+        Require(StartStep >= 0, "prune-start", "0 or above", StartStep);
+        Require(NoiseWindow >= 1, "noise-window", "at least 1 batch", NoiseWindow);
+        Require(TargetSparsity is null or (> 0 and < 1), "target-sparsity", "above 0 and below 1", TargetSparsity);
+        if (TargetSparsity is not null && Removal != RemovalTime.Periodic)
+        {
+            throw new ArgumentException($"--target-sparsity is measured by what was removed, so it needs --removal periodic, but that is {Removal.ToString().ToLowerInvariant()}.");
+        }
+
         Require(DeadThreshold is null || (DeadThreshold >= 0 && double.IsFinite(DeadThreshold.Value)), "dead-threshold", "0 or above", DeadThreshold);
     }
 
     /// <summary>The schedule of a peak value.</summary>
-    public Schedule CreateSchedule(double peak, long totalSteps)
+    /// <param name="peak">The peak.</param>
+    /// <param name="totalSteps">Steps of the run.</param>
+    /// <param name="kind">The form; that of λ where null.</param>
+    public Schedule CreateSchedule(double peak, long totalSteps, PressureSchedule? kind = null)
     {
         long span = Span ?? totalSteps;
-        return Schedule switch
+        return (kind ?? Schedule) switch
         {
             PressureSchedule.OneCycle => new OneCycleSchedule(peak, span, WarmupShare),
             PressureSchedule.OneCycleCosine => new CosineOneCycleSchedule(peak, span, WarmupShare),
