@@ -22,6 +22,7 @@ public sealed class DemonPruning : PruningMethod
     private PressureController? controller;
     private double lambda;
     private double noiseStandardDeviation;
+    private long stepsNow;
 
     /// <summary>Demon Pruning with default settings.</summary>
     public DemonPruning()
@@ -99,7 +100,8 @@ public sealed class DemonPruning : PruningMethod
     /// <inheritdoc/>
     public override void AfterStep(PruningRun run, long stepsTaken)
     {
-        if (IsDue(stepsTaken, run.TotalSteps))
+        stepsNow = stepsTaken;
+        if (IsDue(stepsTaken, run.TotalSteps) || (controller is { HasArrived: false } && stepsTaken == PressureController.DeadlineOf(run.TotalSteps)))
         {
             Prune(run, options.Removal == RemovalTime.Periodic || (options.Removal == RemovalTime.End && stepsTaken == run.TotalSteps));
         }
@@ -138,7 +140,7 @@ public sealed class DemonPruning : PruningMethod
             return 0;
         }
 
-        controller?.Limit(run, marks);
+        controller?.Limit(run, marks, statistics, stepsNow);
         int removed = run.Remove(marks, options.FoldConstants ? statistics : null, options.FoldConstants ? null : MostActive(statistics));
         controller?.Removed(run);
         return removed;

@@ -1,26 +1,33 @@
+using Saturn.Engine;
 using Saturn.Prune.Methods;
 
 namespace Saturn.Prune;
 
 /// <summary>
-/// Steers λ towards a sparsity. The plan s*(t) rises to the target until three fifths of the run, s* = target·(1 − (1 − p)²) with p = t/(0.6·T), so that early deaths save the most time. At every tick the
-/// sparsity that the removal of all silent units would bring is compared with the plan: ln λ = ln λ₀ + proportional·e + integral·Σe, e = (s* − s)/target. Once the target is reached the pressure is 0 until units
-/// revive; a census then removes no more than the target asks for.
+/// Steers λ towards a sparsity. The plan s*(t) rises to the target until half of the run, s* = target·(1 − (1 − p)²) with p = t/(0.5·T), so that early deaths save the most time. At every tick it
+/// is compared with a forecast s: the sparsity that the removal of all silent units would bring, and of those whose scale |γ| shrinks so fast that it is gone within the horizon, since a scale under pressure
+/// dies long after it was doomed. ln λ = ln λ₀ + proportional·e + integral·Σe, e = (s*(t + horizon) − s)/target, the sum without the forecast once the plan is at its end. Once the silent ones reach the target the pressure is 0 until units revive; a census
+/// then removes no more than the target asks for. If too few have died by the deadline, at three quarters of the run, the census of that step also removes the least active of the living, and says so.
 /// </summary>
 internal sealed class PressureController(double target, SparsityMetric metric, double start)
 {
-    private const double PlannedShare = 0.6;
+    private const double PlannedShare = 0.5;
     private const double Proportional = 4;
     private const double Integral = 0.1;
-    private const double Slack = 1e-9;
+    private const double LateGain = 5;
+    private const int Ticks = 150;
+    private const int HorizonTicks = 10;
+    private const double Slack = 0.0025;
 
     // A unit counts as silent when it was so on this many batches, one a tick.
     private const int Memory = 3;
 
     // Where λ was not given: weak for every optimizer, so that the controller approaches from below.
-    private const double DefaultStart = 1e-4;
+    private const double DefaultStart = 1e-3;
 
-    private readonly Dictionary<string, Queue<bool[]>> seen = [];
+    private const double Deadline = 0.75;
+
+    private readonly Dictionary<string, Queue<float[]>> seen = [];
     private readonly double start = start > 0 ? start : DefaultStart;
     private double errorSum;
     private double logStrength = Math.Log(start > 0 ? start : DefaultStart);
@@ -28,6 +35,9 @@ internal sealed class PressureController(double target, SparsityMetric metric, d
 
     /// <summary>Whether the target is reached by what was removed.</summary>
     public bool HasArrived { get; private set; }
+
+    /// <summary>The step after which the target is enforced.</summary>
+    public static long DeadlineOf(long totalSteps) => Math.Max(1, (long)(Deadline * totalSteps));
 
     /// <summary>Refuses a target that no removal reaches.</summary>
     public void Begin(PruningRun run)
@@ -55,7 +65,7 @@ internal sealed class PressureController(double target, SparsityMetric metric, d
             return 0;
         }
 
-        long tick = Math.Max(2, run.TotalSteps / 150);
+        long tick = Math.Max(2, run.TotalSteps / Ticks);
         if (step > 0 && step % tick == 0)
         {
             Observe(run, step);
@@ -64,18 +74,57 @@ internal sealed class PressureController(double target, SparsityMetric metric, d
         return quiet ? 0 : Math.Exp(logStrength);
     }
 
-    /// <summary>Takes marks back so that the removal does not go beyond the target.</summary>
-    public void Limit(PruningRun run, Dictionary<UnitGroup, bool[]> marks)
+    /// <summary>Makes the marks fit the target: takes back what goes beyond it, and past the deadline adds the least active units that it lacks.</summary>
+    /// <param name="run">The run.</param>
+    /// <param name="marks">The dead.</param>
+    /// <param name="statistics">The census.</param>
+    /// <param name="stepsTaken">Steps taken.</param>
+    public void Limit(PruningRun run, Dictionary<UnitGroup, bool[]> marks, IReadOnlyDictionary<UnitGroup, ChannelStatistics> statistics, long stepsTaken)
     {
-        // Units that are silent now are worth the same; taking them layer by layer in turn spreads the cut.
-        List<UnitIndex> order = [.. marks
-            .Where(pair => pair.Key.PinnedBecause is null)
-            .SelectMany(pair => Enumerable.Range(0, pair.Value.Length).Where(c => pair.Value[c]).Select(c => new UnitIndex(pair.Key, c)))];
-        RemovalPreview preview = new(run);
-        int taken = HasArrived ? 0 : preview.RemoveUntil(order, target, metric);
-        foreach (UnitIndex unit in order.Skip(taken))
+        List<(UnitIndex Unit, double Activity)> living = [];
+        List<UnitIndex> order = [];
+        foreach (var (group, flags) in marks.Where(pair => pair.Key.PinnedBecause is null))
         {
-            marks[unit.Group][unit.Channel] = false;
+            double[] activity = [.. Enumerable.Range(0, flags.Length).Select(c => Math.Abs(statistics[group].Mean(c)))];
+            double layer = Math.Max(activity.Average(), double.Epsilon);
+            bool mayVanish = group.Activity.AllRemoved is not null;
+            int strongest = Array.IndexOf(activity, activity.Max());
+            for (int c = 0; c < flags.Length; c++)
+            {
+                if (!mayVanish && c == strongest)
+                {
+                    continue;
+                }
+
+                if (flags[c])
+                {
+                    order.Add(new UnitIndex(group, c));
+                }
+                else
+                {
+                    living.Add((new UnitIndex(group, c), activity[c] / layer));
+                }
+            }
+
+            Array.Clear(flags);
+        }
+
+        int dead = order.Count;
+        if (stepsTaken >= DeadlineOf(run.TotalSteps))
+        {
+            order.AddRange(living.OrderBy(entry => entry.Activity).Select(entry => entry.Unit));
+        }
+
+        int taken = HasArrived ? 0 : new RemovalPreview(run).RemoveUntil(order, target, metric);
+        foreach (UnitIndex unit in order.Take(taken))
+        {
+            marks[unit.Group][unit.Channel] = true;
+        }
+
+        if (taken > dead)
+        {
+            run.Warn(
+                $"Too few units had died by step {stepsTaken} for the target, with λ at {Math.Exp(logStrength):0.###e0}: {taken - dead} that were still active, the least active of their layers, were removed with {dead} dead ones. A longer run, a larger --lambda or more learning rate lets them die by themselves.");
         }
     }
 
@@ -95,7 +144,7 @@ internal sealed class PressureController(double target, SparsityMetric metric, d
         if (!HasArrived && target - reached > 0.01)
         {
             run.Warn(
-                $"The target of {target:0.###} of {metric.ToString().ToLowerInvariant()} was not reached: {reached:0.###} were gone at the end, with λ at {Math.Exp(logStrength):0.###e0}. Train longer, begin with a larger --lambda, or take the census more often (--prune-every).");
+                $"The target of {target:0.###} of {metric.ToString().ToLowerInvariant()} was not reached: {reached:0.###} were gone at the end, since the units that remained are tied to others.");
         }
     }
 
@@ -105,12 +154,12 @@ internal sealed class PressureController(double target, SparsityMetric metric, d
         state.Numbers["controller.log-lambda"] = logStrength;
         state.Numbers["controller.quiet"] = quiet ? 1 : 0;
         state.Numbers["controller.arrived"] = HasArrived ? 1 : 0;
-        foreach (var (name, flags) in seen)
+        foreach (var (name, history) in seen)
         {
             int i = 0;
-            foreach (bool[] active in flags)
+            foreach (float[] units in history)
             {
-                state.Arrays[$"controller.seen.{i++}.{name}"] = Array.ConvertAll(active, flag => flag ? 1f : 0f);
+                state.Arrays[$"controller.seen.{i++}.{name}"] = units;
             }
         }
     }
@@ -124,9 +173,9 @@ internal sealed class PressureController(double target, SparsityMetric metric, d
         for (int i = 0; i < Memory; i++)
         {
             string prefix = $"controller.seen.{i}.";
-            foreach (var (name, flags) in state.Arrays.Where(pair => pair.Key.StartsWith(prefix, StringComparison.Ordinal)))
+            foreach (var (name, units) in state.Arrays.Where(pair => pair.Key.StartsWith(prefix, StringComparison.Ordinal)))
             {
-                Remember(name[prefix.Length..], Array.ConvertAll(flags, flag => flag != 0));
+                Remember(name[prefix.Length..], units);
             }
         }
     }
@@ -149,38 +198,72 @@ internal sealed class PressureController(double target, SparsityMetric metric, d
 
     private void Observe(PruningRun run, long step)
     {
-        RemovalPreview preview = new(run);
+        RemovalPreview now = new(run);
+        RemovalPreview soon = new(run);
         foreach (UnitGroup group in run.Graph.Groups)
         {
-            Queue<bool[]> history = Remember(group.Name, group.Activity.ReadActive());
-            if (group.PinnedBecause is not null || history.Count < Memory)
+            float[][] history = [.. Remember(group.Name, State(group))];
+            if (group.PinnedBecause is not null || history.Length < Memory)
             {
                 continue;
             }
 
-            int silent = Enumerable.Range(0, group.Channels).Count(c => history.All(active => !active[c]));
-            preview.Remove(group, Math.Min(silent, group.Activity.AllRemoved is null ? group.Channels - 1 : group.Channels));
+            int most = group.Activity.AllRemoved is null ? group.Channels - 1 : group.Channels;
+            bool[] silent = [.. Enumerable.Range(0, group.Channels).Select(c => history.All(state => state[c] < 0))];
+            now.Remove(group, Math.Min(most, silent.Count(flag => flag)));
+            soon.Remove(group, Math.Min(most, Enumerable.Range(0, group.Channels).Count(c => silent[c] || IsDoomed(history[0][c], history[^1][c]))));
         }
 
-        double position = Math.Min(1, step / (PlannedShare * run.TotalSteps));
+        double position = Math.Min(1, (step + (double)HorizonTicks / Ticks * run.TotalSteps) / (PlannedShare * run.TotalSteps));
         double plan = target * (1 - (1 - position) * (1 - position));
-        double reached = preview.Sparsity(metric);
-        double error = (plan - reached) / target;
+        double error = (plan - soon.Sparsity(metric)) / target;
 
-        // The integral must not grow while nothing can have died yet, nor sink far below the start while the plan is ahead of time.
-        errorSum = Math.Clamp(errorSum + error, -60, 60);
+        // Once the plan is at its end, the integral looks at what is silent now: a forecast that does not come true must not hold λ down.
+        double lasting = step >= PlannedShare * run.TotalSteps ? LateGain * (target - now.Sparsity(metric)) / target : error;
+        errorSum = Math.Clamp(errorSum + lasting, -60, 60);
         logStrength = Math.Log(start) + Proportional * error + Integral * errorSum;
-        quiet = reached >= target;
+        quiet = now.Sparsity(metric) >= target;
     }
 
-    private Queue<bool[]> Remember(string group, bool[] active)
+    /// <summary>Whether a scale, going on as it has over the last ticks, is gone within the horizon.</summary>
+    private static bool IsDoomed(float before, float now)
     {
-        if (!seen.TryGetValue(group, out Queue<bool[]>? history) || (history.Count > 0 && history.Peek().Length != active.Length))
+        double shrinkage = (Math.Abs(before) - Math.Abs(now)) / (Memory - 1);
+        return shrinkage > 0 && Math.Abs(now) < shrinkage * HorizonTicks;
+    }
+
+    /// <summary>The sum of |γ| in front of every unit, negated where the unit is silent; 1 where there is no γ.</summary>
+    private static float[] State(UnitGroup group)
+    {
+        bool[] active = group.Activity.ReadActive();
+        float[] state = new float[active.Length];
+        Parameter[] scales = [.. group.Producers.Where(parameter => parameter.Role == ParameterRole.NormalizationScale && !parameter.IsRemoved)];
+        Array.Fill(state, scales.Length == 0 ? 1 : float.Epsilon);
+        foreach (Parameter scale in scales)
+        {
+            float[] values = scale.Value.ToArray();
+            for (int c = 0; c < state.Length; c++)
+            {
+                state[c] += Math.Abs(values[c]);
+            }
+        }
+
+        for (int c = 0; c < state.Length; c++)
+        {
+            state[c] = active[c] ? state[c] : -state[c];
+        }
+
+        return state;
+    }
+
+    private Queue<float[]> Remember(string group, float[] state)
+    {
+        if (!seen.TryGetValue(group, out Queue<float[]>? history) || (history.Count > 0 && history.Peek().Length != state.Length))
         {
             seen[group] = history = [];
         }
 
-        history.Enqueue(active);
+        history.Enqueue(state);
         if (history.Count > Memory)
         {
             history.Dequeue();

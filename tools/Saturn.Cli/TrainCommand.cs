@@ -1,5 +1,7 @@
 using System.CommandLine;
+using System.Globalization;
 using Saturn.Prune;
+using Saturn.Prune.Methods;
 using Saturn.Training;
 
 namespace Saturn.Cli;
@@ -10,7 +12,7 @@ internal static class TrainCommand
     public static Command Create()
     {
         TrainingOptions defaults = new();
-        Command command = new("train", "Train a network, dense or with Demon Pruning, into a run folder with metrics, checkpoints and a report.");
+        Command command = new("train", "Train a network, dense or pruned while it trains, into a run folder with metrics, checkpoints and a report.");
 
         Option<string> data = Add(command, "--data", "Images: synthetic, mnist:FOLDER, cifar10:FOLDER or cifar100:FOLDER.", defaults.Data);
         Option<int?> trainImages = Add<int?>(command, "--train-images", "Use only the first so many training images (default: all).", null);
@@ -36,34 +38,54 @@ internal static class TrainCommand
         Option<double> smoothing = Add(command, "--label-smoothing", "Share of the target spread over all classes, 0 to 1.", defaults.LabelSmoothing);
         Option<bool> noAugment = Add(command, "--no-augment", "Train on the images as they are, without random crop and flip.", false);
 
-        Option<string?> method = Add<string?>(command, "--method", "Method: demp or dense (default: demp where a pruning option is given, else dense).", null).Accept("demp", "dense");
+        Option<string?> method = Add<string?>(
+            command, "--method", "Pruning method, one of 'saturn methods' (default: demp where an option of Demon Pruning is given, else dense).", null);
+        Option<string[]> set = new("--set") { Description = "A setting of the method, NAME=VALUE; may be given several times ('saturn methods NAME' lists them)." };
+        command.Options.Add(set);
+        Option<string?> target = Add<string?>(command, "--target-sparsity", "Sparsity to reach, 0 to 1; with demp, the pressure is steered so that it is met.", null);
+        Option<string?> targetMetric = Add<string?>(
+            command, "--target-metric", "What the target counts: neurons, weights or flops (default: weights for demp, else the method's own).", null).Accept("neurons", "weights", "flops");
+        Option<string?> initializeFrom = Add<string?>(command, "--init-from", "Begin with the weights of this run folder or .safetensors file.", null);
         DemonPruningOptions pruning = new();
-        Option<double?> lambda = Add<double?>(command, "--lambda", "Peak strength of the L1 pressure on normalization scales, at least 0 (default: 0).", null);
+        Option<double?> lambda = Add<double?>(command, "--lambda", "Peak strength of the pressure, at least 0 (default: 0; with a target, where the steering starts).", null);
         Option<double?> noiseStd = Add<double?>(
             command, "--noise-std", $"Peak standard deviation of the weight noise a step (default: {pruning.NoiseStandardDeviation}).", null);
         Option<double?> noiseVariance = Add<double?>(command, "--noise-variance", "The same as a variance; not together with --noise-std.", null);
         Option<string> noise = Add(command, "--noise", "Whose weights receive noise: asymmetric (live units only), symmetric (all) or off.", "asymmetric")
             .Accept("asymmetric", "symmetric", "off");
         Option<string> noiseLiveness = Add(
-            command, "--noise-liveness", "Asymmetric noise decides by batch (live channels of this batch) or gradient (weight by weight).", "batch").Accept("batch", "gradient");
+            command, "--noise-liveness", "Live is a channel active in this batch, in a window of batches, in the last census, or, by gradient, each weight on its own.", "batch")
+            .Accept("batch", "window", "census", "gradient");
+        Option<int> noiseWindow = Add(command, "--noise-window", "Batches that --noise-liveness window looks back.", pruning.NoiseWindow);
+        Option<string?> noiseSchedule = Add<string?>(command, "--noise-schedule", "Noise over time, as --pressure-schedule (default: the same).", null)
+            .Accept("onecycle", "onecycle-cosine", "constant", "cosine", "warmup");
         Option<string> noiseOn = Add(command, "--noise-on", "Noise on weights (and biases), or on all parameters, scales and shifts included.", "weights")
             .Accept("weights", "all");
         Option<string> regularizer = Add(command, "--regularizer", "Pressure: l1 or l2.", "l1").Accept("l1", "l2");
         Option<string> regularizeOn = Add(command, "--regularize", "Pressure on the scales of normalizations, or on all parameters but shifts.", "scales").Accept("scales", "all");
         Option<string> pressure = Add(
-            command, "--pressure-schedule", "Pressure and noise over time: onecycle, onecycle-cosine, constant, cosine or warmup.", "onecycle")
+            command, "--pressure-schedule", "Pressure (and noise) over time: onecycle, onecycle-cosine, constant, cosine or warmup.", "onecycle")
             .Accept("onecycle", "onecycle-cosine", "constant", "cosine", "warmup");
         Option<double> pressureWarmup = Add(command, "--pressure-warmup", "Share of the cycle before its peak, 0 to 1.", pruning.WarmupShare);
         Option<long?> pressureSpan = Add<long?>(command, "--pressure-span", "Steps of the cycle (default: all steps of the run).", null);
         Option<long?> pruneEvery = Add<long?>(command, "--prune-every", $"Steps from one census and removal to the next (default: {pruning.PruneEvery}).", null);
         Option<string> residual = Add(
             command, "--residual", "Residual channels: mapped (each is removed on its own) or tied (a stage keeps its channels together).", "mapped").Accept("mapped", "tied");
+        Option<string> removal = Add(
+            command, "--removal", "Dead units are removed periodic (every --prune-every steps and at the end), at the end, or never (counted only).", "periodic").Accept("periodic", "end", "never");
+        Option<long> pruneStart = Add(command, "--prune-start", "No census before so many steps, for networks whose units revive at first.", pruning.StartStep);
+        Option<string> criterion = Add(
+            command, "--dead-criterion", "Dead is a unit with zero output (relu), with negative pre-activations only (leakyrelu), or with a small magnitude (gelu, silu); auto goes by the activation.",
+            "auto").Accept("auto", "zero", "negative", "magnitude");
+        Option<string> fold = Add(command, "--fold", "Mean outputs of removed units go into their readers' biases, and constant units are removed too: on or off.", "on").Accept("on", "off");
+        Option<int> censusBatch = Add(command, "--census-batch", "Images of one batch of the census.", pruning.CensusBatch);
         Option<int> censusImages = Add(command, "--census-images", "Training images that decide who is dead.", pruning.CensusSize);
         Option<double?> deadThreshold = Add<double?>(
-            command, "--dead-threshold", "A unit is dead without a value above this (relu, leakyrelu; default: 0), or without a magnitude of at least this (gelu, silu; default: 0.01).", null);
+            command, "--dead-threshold", "The criterion's threshold (default: 0 for zero and negative, 0.01 for magnitude).", null);
         Option[] pruningOptions =
         [
             lambda, noiseStd, noiseVariance, noise, noiseLiveness, noiseOn, regularizer, regularizeOn, pressure, pressureWarmup, pressureSpan, pruneEvery, residual, censusImages, deadThreshold,
+            noiseWindow, noiseSchedule, removal, pruneStart, criterion, fold, censusBatch,
         ];
 
         Option<ulong> seed = Add<ulong>(command, "--seed", "Seed of everything random; the same seed gives the same run.", 0);
@@ -100,10 +122,38 @@ internal static class TrainCommand
             }
 
             string[] givenPruning = Given(result, pruningOptions);
-            string chosen = result.GetValue(method) ?? (givenPruning.Length > 0 ? "demp" : "dense");
-            if (chosen == "dense" && givenPruning.Length > 0)
+            string[] givenTarget = Given(result, [target, targetMetric]);
+            string chosen = result.GetValue(method) ?? (givenPruning.Length + givenTarget.Length > 0 ? "demp" : "dense");
+            if (chosen != "demp" && givenPruning.Length > 0)
             {
-                throw new ArgumentException($"--method dense does not go with {string.Join(", ", givenPruning)}; leave that out, or use --method demp.");
+                MethodCatalog.Describe(chosen);
+                throw new ArgumentException(
+                    $"--method {chosen} does not go with {string.Join(", ", givenPruning)}, which {(givenPruning.Length == 1 ? "is" : "are")} Demon Pruning's; leave that out, or use --method demp.");
+            }
+
+            Dictionary<string, string> settings = Settings(result.GetValue(set) ?? []);
+            if (chosen == "demp" && settings.Count > 0)
+            {
+                throw new ArgumentException($"Demon Pruning's settings are options of their own (--lambda, --prune-every, …); --set {settings.First().Key}= does not go with it.");
+            }
+
+            double? targetValue = null;
+            if (result.GetValue(target) is { } written)
+            {
+                targetValue = double.TryParse(written, CultureInfo.InvariantCulture, out double number) && number is > 0 and < 1
+                    ? number
+                    : throw new ArgumentException($"--target-sparsity must be above 0 and below 1, but is '{written}'.");
+            }
+
+            foreach (string option in chosen == "demp" ? [] : givenTarget)
+            {
+                string name = option[2..];
+                if (MethodCatalog.Describe(chosen).Settings.All(setting => setting.Name != name))
+                {
+                    throw new ArgumentException($"--method {chosen} cannot be given {option}: {(chosen == "dense" ? "nothing is pruned" : "its sparsity follows from its other settings")}.");
+                }
+
+                settings[name] = option == target.Name ? targetValue!.Value.ToString(CultureInfo.InvariantCulture) : result.GetValue(targetMetric)!;
             }
 
             TrainingOptions options = new()
@@ -134,37 +184,71 @@ internal static class TrainCommand
                 Threads = result.GetValue(threads),
                 Run = result.GetValue(run)!,
                 CheckpointEvery = result.GetValue(checkpointEvery),
-                Pruning = chosen == "dense"
+                Method = chosen,
+                MethodSettings = settings,
+                InitializeFrom = result.GetValue(initializeFrom),
+                Pruning = chosen != "demp"
                     ? null
                     : pruning with
                     {
                         Lambda = result.GetValue(lambda) ?? 0,
                         NoiseStandardDeviation = std ?? (variance is { } v ? Math.Sqrt(v) : pruning.NoiseStandardDeviation),
                         Noise = result.GetValue(noise) switch { "symmetric" => NoiseMode.Symmetric, "off" => NoiseMode.Off, _ => NoiseMode.Asymmetric },
-                        NoiseLiveness = result.GetValue(noiseLiveness) == "gradient" ? NoiseLiveness.Gradient : NoiseLiveness.Batch,
+                        NoiseLiveness = Enum.Parse<NoiseLiveness>(result.GetValue(noiseLiveness)!, ignoreCase: true),
+                        NoiseWindow = result.GetValue(noiseWindow),
+                        NoiseSchedule = result.GetValue(noiseSchedule) is { } ownSchedule ? ScheduleOf(ownSchedule) : null,
                         NoiseOnNorms = result.GetValue(noiseOn) == "all",
                         Regularizer = result.GetValue(regularizer) == "l2" ? Regularizer.L2 : Regularizer.L1,
                         RegularizeAll = result.GetValue(regularizeOn) == "all",
-                        Schedule = result.GetValue(pressure) switch
-                        {
-                            "onecycle-cosine" => PressureSchedule.OneCycleCosine,
-                            "constant" => PressureSchedule.Constant,
-                            "cosine" => PressureSchedule.Cosine,
-                            "warmup" => PressureSchedule.Warmup,
-                            _ => PressureSchedule.OneCycle,
-                        },
+                        Schedule = ScheduleOf(result.GetValue(pressure)!),
                         WarmupShare = result.GetValue(pressureWarmup),
                         Span = result.GetValue(pressureSpan),
                         PruneEvery = result.GetValue(pruneEvery) ?? pruning.PruneEvery,
                         Residual = result.GetValue(residual) == "tied" ? ResidualMode.Tied : ResidualMode.Mapped,
                         CensusSize = result.GetValue(censusImages),
                         DeadThreshold = result.GetValue(deadThreshold),
+                        Removal = Enum.Parse<RemovalTime>(result.GetValue(removal)!, ignoreCase: true),
+                        StartStep = result.GetValue(pruneStart),
+                        Criterion = Enum.Parse<DeadCriterion>(result.GetValue(criterion)!, ignoreCase: true),
+                        FoldConstants = result.GetValue(fold) == "on",
+                        CensusBatch = result.GetValue(censusBatch),
+                        TargetSparsity = targetValue,
+                        TargetMetric = result.GetValue(targetMetric) is { } metric ? Enum.Parse<SparsityMetric>(metric, ignoreCase: true) : pruning.TargetMetric,
                     },
             };
             options.Validate();
             return RunSession.Start(options, folder, result.GetValue(overwrite));
         });
         return command;
+    }
+
+    private static PressureSchedule ScheduleOf(string name) => name switch
+    {
+        "onecycle-cosine" => PressureSchedule.OneCycleCosine,
+        "constant" => PressureSchedule.Constant,
+        "cosine" => PressureSchedule.Cosine,
+        "warmup" => PressureSchedule.Warmup,
+        _ => PressureSchedule.OneCycle,
+    };
+
+    private static Dictionary<string, string> Settings(string[] given)
+    {
+        Dictionary<string, string> settings = [];
+        foreach (string setting in given)
+        {
+            string[] parts = setting.Split('=', 2);
+            if (parts.Length != 2 || parts[0].Length == 0)
+            {
+                throw new ArgumentException($"--set takes NAME=VALUE, but got '{setting}'.");
+            }
+
+            if (!settings.TryAdd(parts[0], parts[1]))
+            {
+                throw new ArgumentException($"--set {parts[0]} was given twice; give it once.");
+            }
+        }
+
+        return settings;
     }
 
     internal static Option<T> Add<T>(Command command, string name, string description, T defaultValue)
