@@ -41,6 +41,9 @@ public sealed class DemonPruning : PruningMethod
         this.criterion = criterion ?? new DeadUnits(options.FoldConstants);
     }
 
+    // Weak for every optimizer where --lambda was not given, so that the controller approaches from below; weights are more, and smaller, than scales.
+    private double SteeringStart => options.Lambda > 0 ? options.Lambda : options.RegularizeAll ? 2e-5 : 1e-3;
+
     /// <inheritdoc/>
     public override double Lambda => lambda;
 
@@ -69,7 +72,7 @@ public sealed class DemonPruning : PruningMethod
 
         if (options.TargetSparsity is { } target)
         {
-            controller ??= new PressureController(target, options.TargetMetric, options.Lambda);
+            controller ??= new PressureController(target, options.TargetMetric, SteeringStart);
             controller.Begin(run);
         }
     }
@@ -154,7 +157,7 @@ public sealed class DemonPruning : PruningMethod
     {
         if (options.TargetSparsity is { } target)
         {
-            controller = new PressureController(target, options.TargetMetric, options.Lambda);
+            controller = new PressureController(target, options.TargetMetric, SteeringStart);
             controller.Load(state);
         }
     }

@@ -14,7 +14,10 @@ internal sealed class PressureController(double target, SparsityMetric metric, d
     private const double PlannedShare = 0.5;
     private const double Proportional = 4;
     private const double Integral = 0.1;
-    private const double LateGain = 5;
+    private const double LateGain = 2;
+
+    // λ never exceeds fifty times its start: beyond that it drowns the loss and kills no faster, since what limits death is then the learning rate.
+    private const double MostLogGain = 3.912;
     private const int Ticks = 150;
     private const int HorizonTicks = 10;
     private const double Slack = 0.0025;
@@ -22,15 +25,11 @@ internal sealed class PressureController(double target, SparsityMetric metric, d
     // A unit counts as silent when it was so on this many batches, one a tick.
     private const int Memory = 3;
 
-    // Where λ was not given: weak for every optimizer, so that the controller approaches from below.
-    private const double DefaultStart = 1e-3;
-
     private const double Deadline = 0.75;
 
     private readonly Dictionary<string, Queue<float[]>> seen = [];
-    private readonly double start = start > 0 ? start : DefaultStart;
     private double errorSum;
-    private double logStrength = Math.Log(start > 0 ? start : DefaultStart);
+    private double logStrength = Math.Log(start);
     private bool quiet;
 
     /// <summary>Whether the target is reached by what was removed.</summary>
@@ -221,7 +220,7 @@ internal sealed class PressureController(double target, SparsityMetric metric, d
         // Once the plan is at its end, the integral looks at what is silent now: a forecast that does not come true must not hold λ down.
         double lasting = step >= PlannedShare * run.TotalSteps ? LateGain * (target - now.Sparsity(metric)) / target : error;
         errorSum = Math.Clamp(errorSum + lasting, -60, 60);
-        logStrength = Math.Log(start) + Proportional * error + Integral * errorSum;
+        logStrength = Math.Log(start) + Math.Min(Proportional * error + Integral * errorSum, MostLogGain);
         quiet = now.Sparsity(metric) >= target;
     }
 
