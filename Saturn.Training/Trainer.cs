@@ -38,6 +38,7 @@ public sealed class Trainer : IDisposable
     private readonly StepTimes times = new();
     private readonly RunProgress progress;
     private readonly int[] censusImages;
+    private readonly Mortality? mortality;
     private readonly long stepsPerEpoch;
     private RunFolder? folder;
     private long savedStep;
@@ -116,6 +117,15 @@ public sealed class Trainer : IDisposable
         pruning.CensusImages = visit => Evaluator.ForEachBatch(device, training, censusImages, census.CensusBatch, (images, _) => visit(images));
         pruning.LabelledImages = (batches, visit) => Evaluator.ForEachBatch(
             device, training, EpochOrder.Sample(training.Count, (int)Math.Min(training.Count, (long)batches * options.Batch), options.Seed), options.Batch, visit);
+        if (options.CountDead is not null)
+        {
+            mortality = new Mortality(Accounting.Dense, options.CountDeadThreshold);
+            if (saved?.ReadMortality() is { } state)
+            {
+                mortality.Load(state);
+            }
+        }
+
         losses = new LossRing(device, LoggingInterval * options.Accumulate);
     }
 
@@ -144,6 +154,7 @@ public sealed class Trainer : IDisposable
         if (progress.Step == 0)
         {
             Prune(pruning.Start);
+            CountDead();
         }
 
         while (progress.Step < TotalSteps)
@@ -185,6 +196,7 @@ public sealed class Trainer : IDisposable
         {
             Step(batches);
             Prune(() => pruning.AfterStep(progress.Step));
+            CountDead();
             if (losses.IsFull || progress.Step == end || cancellation.IsCancellationRequested)
             {
                 Log(epoch, progress.TrainingSeconds - loggedSeconds);
@@ -262,6 +274,21 @@ public sealed class Trainer : IDisposable
         observer?.Pruned(new PruningNotice(progress.Step, report.Removed, Accounting.LiveUnits, Accounting.TotalUnits, milliseconds));
     }
 
+    private void CountDead()
+    {
+        if (mortality is null || progress.Step % options.CountDead!.Value != 0)
+        {
+            return;
+        }
+
+        int[] sample = EpochOrder.Sample(training.Count, Math.Min(training.Count, options.CountDeadImages), options.Seed);
+        var seen = TakeCensus(sample);
+        folder?.Append(mortality.Count(progress.Step, pruning.Graph, seen, options.CountDeadOnAll ? TakeCensus([.. Enumerable.Range(0, training.Count)]) : null));
+
+        IReadOnlyDictionary<UnitGroup, ChannelStatistics> TakeCensus(int[] images) =>
+            Census.Take(model, pruning.Graph, visit => Evaluator.ForEachBatch(device, training, images, options.Batch, (batch, _) => visit(batch)));
+    }
+
     private void Log(int epoch, double seconds)
     {
         var (batches, lossSum, correct, notFinite) = losses.Drain();
@@ -331,7 +358,7 @@ public sealed class Trainer : IDisposable
         progress.TrainingFlops = Accounting.TrainingFlops;
         progress.StructuralTrainingFlops = Accounting.StructuralTrainingFlops;
         progress.DenseTrainingFlops = Accounting.DenseTrainingFlops;
-        Checkpoint.Write(folder.CheckpointPath, model, optimizer, options.Optimizer, pruning, progress);
+        Checkpoint.Write(folder.CheckpointPath, model, optimizer, options.Optimizer, pruning, progress, mortality);
         savedStep = progress.Step;
     }
 

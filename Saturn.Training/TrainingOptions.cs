@@ -83,6 +83,18 @@ public sealed record TrainingOptions
     /// <summary>Demon Pruning's settings; null for other methods.</summary>
     public DemonPruningOptions? Pruning { get; init; }
 
+    /// <summary>Count dead units before the first step and after every so many, into <c>deaths.jsonl</c>, whatever the method; null for never. Counting costs no training time and changes nothing.</summary>
+    public int? CountDead { get; init; }
+
+    /// <summary>Training images of a count.</summary>
+    public int CountDeadImages { get; init; } = 512;
+
+    /// <summary>Whether all training images are looked at as well, to see what the sample misses.</summary>
+    public bool CountDeadOnAll { get; init; }
+
+    /// <summary>ε of the count; null for each activation's own.</summary>
+    public double? CountDeadThreshold { get; init; }
+
     /// <summary>Name of the run and its folder.</summary>
     public string Run { get; init; } = "run";
 
@@ -123,6 +135,9 @@ public sealed record TrainingOptions
         Require(LabelSmoothing is >= 0 and <= 1, "label-smoothing", "in [0, 1]", LabelSmoothing);
         Require(Threads is null or >= 1, "threads", "at least 1", Threads);
         Require(Run.Split('/', '\\').All(part => part is not ("" or "." or "..")), "run", "the name of a folder inside --runs", $"'{Run}'");
+        Require(CountDead is null or >= 1, "count-dead", "at least 1 step", CountDead);
+        Require(CountDeadImages >= 1, "count-dead-images", "at least 1", CountDeadImages);
+        Require(CountDeadThreshold is null or >= 0, "count-dead-threshold", "0 or above", CountDeadThreshold);
         Require(CheckpointEvery >= 1, "checkpoint-every", "at least 1 epoch", CheckpointEvery);
         RequireOneOf(Optimizer, "optimizer", "sgd", "adam", "adamw");
         RequireOneOf(Activation, "activation", "relu", "leakyrelu", "gelu", "silu");

@@ -89,6 +89,7 @@ public sealed class Checkpoint
     private const string SecondMoment = ".second_moment";
     private const string Mask = ".mask";
     private const string MethodArray = "method/";
+    private const string MortalityArray = "mortality";
 
     private readonly string folder;
 
@@ -131,7 +132,7 @@ public sealed class Checkpoint
 
     /// <summary>Writes a checkpoint beside the old one and then puts it in its place, so that one whole checkpoint exists at any moment.</summary>
     /// <exception cref="CheckpointException">It cannot be written; the old one stands, and nothing of the new one is left.</exception>
-    public static void Write(string folder, Model model, Optimizer optimizer, string optimizerName, PruningRun pruning, RunProgress progress)
+    public static void Write(string folder, Model model, Optimizer optimizer, string optimizerName, PruningRun pruning, RunProgress progress, Mortality? mortality = null)
     {
         string temporary = folder + ".tmp";
         string old = folder + ".old";
@@ -166,6 +167,11 @@ public sealed class Checkpoint
             foreach (var (name, values) in method.Arrays)
             {
                 moments[MethodArray + name] = new SafeTensor([values.Length], values);
+            }
+
+            if (mortality?.Save() is { Length: > 0 } deaths)
+            {
+                moments[MortalityArray] = new SafeTensor([deaths.Length], deaths);
             }
 
             SafeTensors.Write(Path.Combine(temporary, OptimizerFile), moments);
@@ -280,6 +286,9 @@ public sealed class Checkpoint
             .Where(pair => pair.Key.StartsWith(MethodArray, StringComparison.Ordinal))
             .ToDictionary(pair => pair.Key[MethodArray.Length..], pair => pair.Value.Values),
     };
+
+    /// <summary>Who was dead, if that was counted.</summary>
+    public float[]? ReadMortality() => SafeTensors.Read(Path.Combine(folder, OptimizerFile)).GetValueOrDefault(MortalityArray)?.Values;
 
     /// <summary>Loads the masks on single weights, if there were any.</summary>
     public void RestoreMasks(PruningRun pruning)

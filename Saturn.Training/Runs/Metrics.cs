@@ -166,7 +166,8 @@ public sealed record RunSummary
 [JsonSerializable(typeof(Checkpoints.CheckpointState))]
 public sealed partial class RunJson : JsonSerializerContext;
 
-/// <summary>The same on one line, for <c>metrics.jsonl</c>.</summary>
+/// <summary>The same on one line, for <c>metrics.jsonl</c> and <c>deaths.jsonl</c>.</summary>
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, WriteIndented = false)]
 [JsonSerializable(typeof(EpochMetrics))]
+[JsonSerializable(typeof(Saturn.Prune.DeathCount))]
 public sealed partial class MetricsJson : JsonSerializerContext;

@@ -1,11 +1,12 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using System.Text.Json.Serialization.Metadata;
+using Saturn.Prune;
 
 namespace Saturn.Training.Runs;
 
 /// <summary>
-/// A run's folder: <c>config.json</c>, <c>metrics.jsonl</c> (a line an epoch), <c>summary.json</c>, <c>report.html</c> and <c>checkpoint/</c>.
+/// A run's folder: <c>config.json</c>, <c>metrics.jsonl</c> (a line an epoch), <c>summary.json</c>, <c>report.html</c> and <c>checkpoint/</c>, and <c>deaths.jsonl</c> where deaths are counted.
 /// </summary>
 public sealed class RunFolder
 {
@@ -20,6 +21,8 @@ public sealed class RunFolder
     private bool HasRun => File.Exists(System.IO.Path.Combine(Path, "config.json")) || Directory.Exists(CheckpointPath);
 
     private string MetricsPath => System.IO.Path.Combine(Path, "metrics.jsonl");
+
+    private string DeathsPath => System.IO.Path.Combine(Path, "deaths.jsonl");
 
     /// <summary>Creates a folder for a new run and writes its configuration.</summary>
     /// <exception cref="IOException">A run of this name exists and is not to be replaced, or the folder cannot be written.</exception>
@@ -95,38 +98,49 @@ public sealed class RunFolder
     /// <summary>Adds an epoch.</summary>
     public void Append(EpochMetrics metrics) => File.AppendAllText(MetricsPath, JsonSerializer.Serialize(metrics, MetricsJson.Default.EpochMetrics) + "\n");
 
-    /// <summary>Drops epochs that a resumed run will run again.</summary>
+    /// <summary>Adds a count of the dead.</summary>
+    public void Append(DeathCount deaths) => File.AppendAllText(DeathsPath, JsonSerializer.Serialize(deaths, MetricsJson.Default.DeathCount) + "\n");
+
+    /// <summary>Drops epochs and counts that a resumed run will run again.</summary>
     /// <param name="step">The step the run resumes at.</param>
     public void TruncateMetrics(long step)
     {
-        if (!File.Exists(MetricsPath))
-        {
-            return;
-        }
-
-        IEnumerable<EpochMetrics> kept = ReadMetrics().Where(metrics => metrics.Step <= step);
-        AtomicFile.WriteText(MetricsPath, string.Concat(kept.Select(metrics => JsonSerializer.Serialize(metrics, MetricsJson.Default.EpochMetrics) + "\n")));
+        Truncate(MetricsPath, MetricsJson.Default.EpochMetrics, metrics => step > 0 && metrics.Step <= step);
+        Truncate(DeathsPath, MetricsJson.Default.DeathCount, deaths => step > 0 && deaths.Step <= step);
     }
 
     /// <summary>All epochs so far.</summary>
-    public IReadOnlyList<EpochMetrics> ReadMetrics()
+    public IReadOnlyList<EpochMetrics> ReadMetrics() => ReadLines(MetricsPath, MetricsJson.Default.EpochMetrics);
+
+    /// <summary>All counts of the dead so far; empty where none were asked for.</summary>
+    public IReadOnlyList<DeathCount> ReadDeaths() => ReadLines(DeathsPath, MetricsJson.Default.DeathCount);
+
+    private static void Truncate<T>(string path, JsonTypeInfo<T> type, Func<T, bool> stays)
     {
-        if (!File.Exists(MetricsPath))
+        if (File.Exists(path))
+        {
+            AtomicFile.WriteText(path, string.Concat(ReadLines(path, type).Where(stays).Select(line => JsonSerializer.Serialize(line, type) + "\n")));
+        }
+    }
+
+    private static List<T> ReadLines<T>(string path, JsonTypeInfo<T> type)
+    {
+        if (!File.Exists(path))
         {
             return [];
         }
 
-        List<EpochMetrics> metrics = [];
-        string[] lines = File.ReadAllLines(MetricsPath);
+        List<T> values = [];
+        string[] lines = File.ReadAllLines(path);
         for (int i = 0; i < lines.Length; i++)
         {
             try
             {
-                metrics.Add(JsonSerializer.Deserialize(lines[i], MetricsJson.Default.EpochMetrics) ?? throw new JsonException("it is null"));
+                values.Add(JsonSerializer.Deserialize(lines[i], type) ?? throw new JsonException("it is null"));
             }
             catch (JsonException exception) when (i < lines.Length - 1)
             {
-                throw new IOException($"Line {i + 1} of {MetricsPath} is damaged ({exception.Message.TrimEnd('.')}); restore it, or delete the line.");
+                throw new IOException($"Line {i + 1} of {path} is damaged ({exception.Message.TrimEnd('.')}); restore it, or delete the line.");
             }
             catch (JsonException)
             {
@@ -134,12 +148,12 @@ public sealed class RunFolder
             }
         }
 
-        return metrics;
+        return values;
     }
 
     private void DeleteFiles()
     {
-        foreach (string name in (string[])["metrics.jsonl", "summary.json", "report.html", "config.json"])
+        foreach (string name in (string[])["metrics.jsonl", "deaths.jsonl", "summary.json", "report.html", "config.json"])
         {
             File.Delete(System.IO.Path.Combine(Path, name));
         }

@@ -88,6 +88,11 @@ internal static class TrainCommand
             noiseWindow, noiseSchedule, removal, pruneStart, criterion, fold, censusBatch,
         ];
 
+        Option<int?> countDead = Add<int?>(command, "--count-dead", "Count dead units after every so many steps into deaths.jsonl, whatever the method (default: never).", null);
+        Option<int> countDeadImages = Add(command, "--count-dead-images", "Training images of a count.", defaults.CountDeadImages);
+        Option<bool> countDeadOnAll = Add(command, "--count-dead-all", "Count on all training images as well.", false);
+        Option<double?> countDeadThreshold = Add<double?>(command, "--count-dead-threshold", "Threshold of the count (default: the activation's own).", null);
+
         Option<ulong> seed = Add<ulong>(command, "--seed", "Seed of everything random; the same seed gives the same run.", 0);
         Option<string> device = Add(command, "--device", $"Where to run: {string.Join(", ", Devices.Names)}.", Devices.Default);
         Option<int?> threads = Add<int?>(command, "--threads", "Worker threads on the CPU (default: one a processor).", null);
@@ -183,6 +188,10 @@ internal static class TrainCommand
                 Device = result.GetValue(device)!,
                 Threads = result.GetValue(threads),
                 Run = result.GetValue(run)!,
+                CountDead = result.GetValue(countDead),
+                CountDeadImages = result.GetValue(countDeadImages),
+                CountDeadOnAll = result.GetValue(countDeadOnAll),
+                CountDeadThreshold = result.GetValue(countDeadThreshold),
                 CheckpointEvery = result.GetValue(checkpointEvery),
                 Method = chosen,
                 MethodSettings = settings,
