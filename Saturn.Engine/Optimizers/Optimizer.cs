@@ -59,10 +59,13 @@ public abstract class Optimizer : IDisposable
     /// <param name="gradientScale">Multiplies every gradient first: 1/n after n accumulated batches.</param>
     public void Step(double gradientScale = 1)
     {
+        StepCount++;
+        BeginStep();
         int count = 0;
         for (int g = 0; g < Groups.Count; g++)
         {
             ParameterGroup group = Groups[g];
+            float threshold = (float)ThresholdOf(g);
             for (int i = 0; i < group.Parameters.Count; i++)
             {
                 Parameter parameter = group.Parameters[i];
@@ -73,12 +76,11 @@ public abstract class Optimizer : IDisposable
                         Array.Resize(ref tensors, count * 2);
                     }
 
-                    tensors[count++] = Describe(parameter, group);
+                    tensors[count++] = Describe(parameter, group, threshold);
                 }
             }
         }
 
-        StepCount++;
         if (count == 0)
         {
             return;
@@ -113,7 +115,7 @@ public abstract class Optimizer : IDisposable
         }
     }
 
-    /// <summary>The state of a parameter: momentum, or Adam's first and second moment. Empty before its first step.</summary>
+    /// <summary>The state of a parameter: momentum, Adam's first and second moment, directional pruning's accumulator after its momentum. Empty before its first step.</summary>
     public IReadOnlyList<Tensor> MomentsOf(Parameter parameter)
     {
         if (!moments.TryGetValue(parameter, out Moments? state))
@@ -170,17 +172,31 @@ public abstract class Optimizer : IDisposable
     /// <summary>The rule with its constants; step, scale and noise are filled in by <see cref="Step"/>.</summary>
     protected abstract OptimizerStep Rule();
 
-    private OptimizerTensor Describe(Parameter parameter, ParameterGroup group)
+    /// <summary>Called at the start of every step, once <see cref="StepCount"/> has its number.</summary>
+    protected virtual void BeginStep()
+    {
+    }
+
+    /// <summary>The soft threshold of the group with this index in the step that has begun, for rules that have one.</summary>
+    protected virtual double ThresholdOf(int group) => 0;
+
+    /// <summary>Fills a tensor of state at a parameter's first step: with zeros, unless the rule says otherwise.</summary>
+    /// <param name="parameter">The parameter.</param>
+    /// <param name="state">The tensor, of the parameter's shape.</param>
+    /// <param name="index">Which of the parameter's moments it is, from 0.</param>
+    protected virtual void Initialize(Parameter parameter, Tensor state, int index) => device.Clear(state.Buffer);
+
+    private OptimizerTensor Describe(Parameter parameter, ParameterGroup group, float threshold)
     {
         Moments? state = null;
         if (momentsPerParameter > 0 && !moments.TryGetValue(parameter, out state))
         {
-            state = new Moments { First = ZeroState(parameter), Second = momentsPerParameter > 1 ? ZeroState(parameter) : default };
+            state = new Moments { First = NewState(parameter, 0), Second = momentsPerParameter > 1 ? NewState(parameter, 1) : default };
             moments[parameter] = state;
         }
 
         bool vector = parameter.Shape.Rank == 1;
-        DeviceBuffer live = group.NoiseOnLiveOnly && parameter.RowActivity is { } activity ? activity.Flags : DeviceBuffer.None;
+        DeviceBuffer live = group.NoiseOnLiveOnly && parameter.RowActivity is { } activity ? activity.LiveFlags : DeviceBuffer.None;
         DeviceBuffer originalRows = parameter.OriginalRows?.On(device) ?? DeviceBuffer.None;
         DeviceBuffer originalColumns = parameter.OriginalColumns?.On(device) ?? DeviceBuffer.None;
         return new OptimizerTensor(
@@ -188,13 +204,13 @@ public abstract class Optimizer : IDisposable
             state is null || state.Second.IsNone ? DeviceBuffer.None : state.Second.Buffer, vector ? 1 : parameter.Rows, parameter.Taps,
             vector ? parameter.Rows : parameter.Columns, (float)group.LearningRate, (float)group.WeightDecay, (float)group.L1, (float)group.L2,
             (float)group.NoiseStandardDeviation, parameter.TensorId, live, vector ? DeviceBuffer.None : originalRows, vector ? originalRows : originalColumns,
-            (float)group.NoiseGradientThreshold, vector);
+            (float)group.NoiseGradientThreshold, vector, threshold);
     }
 
-    private Tensor ZeroState(Parameter parameter)
+    private Tensor NewState(Parameter parameter, int index)
     {
         Tensor tensor = Tensor.AllocateUnscoped(device, parameter.Shape);
-        device.Clear(tensor.Buffer);
+        Initialize(parameter, tensor, index);
         return tensor;
     }
 

@@ -99,20 +99,45 @@ internal sealed unsafe class CpuOptimizer(WorkerTeam team, CpuMemory memory) : I
             for (int segment = chunk.First; segment < chunk.First + chunk.Count; segment++)
             {
                 long offset = (long)segment * pitch;
-                Segment(tensor, offset, pitch);
+                float* weight = (float*)tensor->Weight.Address + offset;
+                bool averages = Step.Rule == OptimizerRule.DualAveraging;
+                float* target = averages ? (float*)tensor->LastMoment.Address + offset : weight;
+                Segment(tensor, offset, pitch, target);
                 if (tensor->NoiseStandardDeviation != 0)
                 {
-                    Noise(tensor, offset, segment / tensor->Middle, segment % tensor->Middle);
+                    Noise(tensor, offset, segment / tensor->Middle, segment % tensor->Middle, target);
+                }
+
+                if (averages)
+                {
+                    Shrink(target, weight, pitch, tensor->Threshold);
                 }
             }
         }
 
-        private readonly void Segment(OptimizerTensor* tensor, long offset, int pitch)
+        /// <summary>w = sign(a)·max(|a| − g, 0). What is not a number stays none: a run that has diverged must be seen, not pruned.</summary>
+        private static void Shrink(float* accumulator, float* weight, int pitch, float threshold)
+        {
+            Vector256<float> bound = Vector256.Create(threshold);
+            Vector256<float> sign = Vector256.Create(-0f);
+            for (int c = 0; c < pitch; c += 8)
+            {
+                Vector256<float> a = Vector256.Load(accumulator + c);
+                Vector256<float> magnitude = Vector256.AndNot(a, sign);
+                Vector256<float> rest = (magnitude - bound) | (a & sign);
+                Vector256.AndNot(rest, Vector256.LessThanOrEqual(magnitude, bound)).Store(weight + c);
+            }
+        }
+
+        /// <summary>Everything before the noise, written to the weight, or to the accumulator of dual averaging.</summary>
+        private readonly void Segment(OptimizerTensor* tensor, long offset, int pitch, float* target)
         {
             float* weight = (float*)tensor->Weight.Address + offset;
             float* gradient = (float*)tensor->Gradient.Address + offset;
-            float* first = tensor->FirstMoment.IsNone ? null : (float*)tensor->FirstMoment.Address + offset;
+            bool averages = Step.Rule == OptimizerRule.DualAveraging;
+            float* first = tensor->FirstMoment.IsNone || (averages && tensor->SecondMoment.IsNone) ? null : (float*)tensor->FirstMoment.Address + offset;
             float* second = tensor->SecondMoment.IsNone ? null : (float*)tensor->SecondMoment.Address + offset;
+            float* from = averages && tensor->Threshold != 0 ? target : weight;
             Vector256<float> rate = Vector256.Create(tensor->LearningRate);
             float decay = tensor->WeightDecay;
             float coupled = (Step.DecoupledWeightDecay ? 0 : decay) + 2 * tensor->L2;
@@ -149,11 +174,11 @@ internal sealed unsafe class CpuOptimizer(WorkerTeam team, CpuMemory memory) : I
                     update = g;
                 }
 
-                (w * kept - rate * update).Store(weight + c);
+                (Vector256.Load(from + c) * kept - rate * update).Store(target + c);
             }
         }
 
-        private readonly void Noise(OptimizerTensor* tensor, long offset, int row, int tap)
+        private readonly void Noise(OptimizerTensor* tensor, long offset, int row, int tap, float* target)
         {
             uint* live = (uint*)tensor->LiveFlags.Address;
             bool vector = tensor->IsVector;
@@ -162,7 +187,6 @@ internal sealed unsafe class CpuOptimizer(WorkerTeam team, CpuMemory memory) : I
                 return;
             }
 
-            float* weight = (float*)tensor->Weight.Address + offset;
             float* gradient = (float*)tensor->Gradient.Address + offset;
             uint* columns = (uint*)tensor->OriginalColumns.Address;
             uint originalRow = tensor->OriginalRows.IsNone ? (uint)row : ((uint*)tensor->OriginalRows.Address)[row];
@@ -178,7 +202,7 @@ internal sealed unsafe class CpuOptimizer(WorkerTeam team, CpuMemory memory) : I
                     // The whole row is live: padding lanes keep their zero.
                     int valid = Math.Min(16, Shape.PitchOf(count) - c);
                     noise &= Vector512.LessThan(position, Vector512.Create((uint)count)).AsSingle();
-                    CpuTapConvolution.StoreLanes(CpuTapConvolution.LoadLanes(weight + c, valid) + noise, weight + c, valid);
+                    CpuTapConvolution.StoreLanes(CpuTapConvolution.LoadLanes(target + c, valid) + noise, target + c, valid);
                     continue;
                 }
 
@@ -190,7 +214,7 @@ internal sealed unsafe class CpuOptimizer(WorkerTeam team, CpuMemory memory) : I
                         && (tensor->NoiseGradientThreshold <= 0 || Math.Abs(gradient[at]) * Math.Abs(Scale) >= tensor->NoiseGradientThreshold);
                     if (alive)
                     {
-                        weight[at] += values[lane];
+                        target[at] += values[lane];
                     }
                 }
             }
