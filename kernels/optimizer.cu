@@ -8,7 +8,7 @@
 //   w ← w + σ·normal                                            for live rows (elements of a vector), or where |scale·gradient| reaches a threshold
 //
 // Dual averaging takes the last two lines with its accumulator a in the place of w, and then w ← sign(a)·max(|a| − g, 0); so noise never lifts a weight that is below the threshold g.
-// Where g is 0, a is set to w first.
+// Where w is not what the last step's threshold left of a, it was written in between, and a is set anew first.
 //
 // The normal number of weight (o, tap, i) of tensor T is lane i₀ mod 4 of Philox counter (i₀ div 4, tap, o₀, T), where o₀ and i₀ are the dense model's channels. All
 // roundings are spelled out, because the host's update gives the same bits: nothing is left to the compiler to fuse.
@@ -56,7 +56,7 @@ struct UpdateJob
     float noiseThreshold; // above 0: liveness is decided weight by weight
     int32 vector;         // 1: live flags count elements; 0: rows
     float threshold;      // g of dual averaging
-    int32 unused;
+    float lastThreshold;  // that of the last step
 };
 
 struct UpdateRule
@@ -118,10 +118,17 @@ __device__ inline float step(const UpdateJob& job, float weight, float update)
 }
 
 // What a soft threshold leaves of the accumulator. What is not a number stays none: a run that has diverged must be seen, not pruned.
-__device__ inline float shrink(const UpdateJob& job, float accumulator)
+__device__ inline float shrink(float threshold, float accumulator)
 {
     float magnitude = fabsf(accumulator);
-    return magnitude <= job.threshold ? 0 : copysignf(__fsub_rn(magnitude, job.threshold), accumulator);
+    return magnitude <= threshold ? 0 : copysignf(__fsub_rn(magnitude, threshold), accumulator);
+}
+
+// The accumulator, or where the weight was written since the last step, one that the last threshold turns into the weight.
+__device__ inline float follow(const UpdateJob& job, float accumulator, float weight)
+{
+    float restarted = weight == 0 ? 0 : __fadd_rn(weight, copysignf(job.lastThreshold, weight));
+    return shrink(job.lastThreshold, accumulator) == weight ? accumulator : restarted;
 }
 
 // Four neighbouring weights of one row and tap. Neighbours in the dense model share a Philox block, which is then computed once.
@@ -225,9 +232,10 @@ __device__ inline void updateChunk(const Arguments& arguments)
         }
 
         bool averages = arguments.rule.rule == dualAveraging;
-        if (averages && job.threshold != 0)
+        if (averages)
         {
-            weight = seconds[four];
+            float4 last = seconds[four];
+            weight = {follow(job, last.x, weight.x), follow(job, last.y, weight.y), follow(job, last.z, weight.z), follow(job, last.w, weight.w)};
         }
 
         weight = {step(job, weight.x, update.x), step(job, weight.y, update.y), step(job, weight.z, update.z), step(job, weight.w, update.w)};
@@ -239,7 +247,8 @@ __device__ inline void updateChunk(const Arguments& arguments)
         if (averages)
         {
             seconds[four] = weight;
-            weight = {shrink(job, weight.x), shrink(job, weight.y), shrink(job, weight.z), shrink(job, weight.w)};
+            float threshold = job.threshold;
+            weight = {shrink(threshold, weight.x), shrink(threshold, weight.y), shrink(threshold, weight.z), shrink(threshold, weight.w)};
         }
 
         weights[four] = weight;

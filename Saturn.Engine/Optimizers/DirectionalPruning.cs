@@ -10,8 +10,8 @@ namespace Saturn.Engine.Optimizers;
 /// </summary>
 /// <remarks>
 /// The paper's rule has neither momentum nor weight decay. With momentum the accumulator moves 1/(1 − momentum) times as far; for the same balance multiply c by (1 − momentum)^{−(½+μ)}.
-/// The accumulator is the state and the weight only follows from it: a value written to a weight after the parameter's first step is forgotten at the next one, except in groups with
-/// <see cref="ParameterGroup.IsThresholded"/> off, where the accumulator takes it over.
+/// The accumulator is the state, and the weight follows from it. A value that something else writes to a weight between two steps, as surgery does when it folds a constant into a bias,
+/// is taken over: the accumulator goes on from w + sign(w)·g, which the threshold turns into that value, or from 0 for a zero.
 /// </remarks>
 public sealed class DirectionalPruning : Optimizer
 {
@@ -19,6 +19,7 @@ public sealed class DirectionalPruning : Optimizer
     private readonly double c;
     private readonly double mu;
     private readonly double[] bounds;
+    private readonly double[] lastThresholds;
 
     /// <summary>Creates the optimizer.</summary>
     /// <param name="groups">The parameter groups.</param>
@@ -42,6 +43,7 @@ public sealed class DirectionalPruning : Optimizer
         this.c = c;
         this.mu = mu;
         bounds = new double[Groups.Count];
+        lastThresholds = new double[Groups.Count];
         rule = new OptimizerStep(OptimizerRule.DualAveraging, 0, (float)momentum, nesterov, 0, 0, 0, false, default, 0, 0);
     }
 
@@ -83,7 +85,7 @@ public sealed class DirectionalPruning : Optimizer
     protected override OptimizerStep Rule() => rule;
 
     /// <inheritdoc/>
-    protected override double ThresholdOf(int group) => Groups[group].IsThresholded ? bounds[group] : 0;
+    protected override (double Last, double Now) ThresholdsOf(int group) => (lastThresholds[group], ThresholdOf(group));
 
     /// <inheritdoc/>
     protected override void BeginStep()
@@ -91,6 +93,7 @@ public sealed class DirectionalPruning : Optimizer
         double growth = c * (Math.Pow(StepCount, mu) - Math.Pow(StepCount - 1, mu));
         for (int g = 0; g < Groups.Count; g++)
         {
+            lastThresholds[g] = ThresholdOf(g);
             if (Groups[g].IsThresholded)
             {
                 bounds[g] += growth * Math.Pow(Groups[g].LearningRate, 0.5 + mu);
@@ -98,17 +101,5 @@ public sealed class DirectionalPruning : Optimizer
         }
     }
 
-    /// <inheritdoc/>
-    protected override void Initialize(Parameter parameter, Tensor state, int index)
-    {
-        bool accumulator = index == 1 || rule.Momentum == 0;
-        if (accumulator)
-        {
-            state.Device.Copy(parameter.Value.Buffer, state.Buffer);
-        }
-        else
-        {
-            base.Initialize(parameter, state, index);
-        }
-    }
+    private double ThresholdOf(int group) => Groups[group].IsThresholded ? bounds[group] : 0;
 }

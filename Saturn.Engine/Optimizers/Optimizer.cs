@@ -65,7 +65,7 @@ public abstract class Optimizer : IDisposable
         for (int g = 0; g < Groups.Count; g++)
         {
             ParameterGroup group = Groups[g];
-            float threshold = (float)ThresholdOf(g);
+            (double last, double threshold) = ThresholdsOf(g);
             for (int i = 0; i < group.Parameters.Count; i++)
             {
                 Parameter parameter = group.Parameters[i];
@@ -76,7 +76,7 @@ public abstract class Optimizer : IDisposable
                         Array.Resize(ref tensors, count * 2);
                     }
 
-                    tensors[count++] = Describe(parameter, group, threshold);
+                    tensors[count++] = Describe(parameter, group, (float)last, (float)threshold);
                 }
             }
         }
@@ -141,8 +141,9 @@ public abstract class Optimizer : IDisposable
             return;
         }
 
+        float? threshold = moments.GetValueOrDefault(parameter)?.Threshold;
         DropMoments(parameter);
-        moments[parameter] = new Moments { First = state[0], Second = state.Length > 1 ? state[1] : default };
+        moments[parameter] = new Moments { First = state[0], Second = state.Length > 1 ? state[1] : default, Threshold = threshold };
     }
 
     /// <summary>Frees the state of a parameter that was removed from the model.</summary>
@@ -177,22 +178,23 @@ public abstract class Optimizer : IDisposable
     {
     }
 
-    /// <summary>The soft threshold of the group with this index in the step that has begun, for rules that have one.</summary>
-    protected virtual double ThresholdOf(int group) => 0;
+    /// <summary>The soft thresholds of the group with this index in the step before and in the step that has begun, for rules that have one.</summary>
+    protected virtual (double Last, double Now) ThresholdsOf(int group) => default;
 
-    /// <summary>Fills a tensor of state at a parameter's first step: with zeros, unless the rule says otherwise.</summary>
-    /// <param name="parameter">The parameter.</param>
-    /// <param name="state">The tensor, of the parameter's shape.</param>
-    /// <param name="index">Which of the parameter's moments it is, from 0.</param>
-    protected virtual void Initialize(Parameter parameter, Tensor state, int index) => device.Clear(state.Buffer);
-
-    private OptimizerTensor Describe(Parameter parameter, ParameterGroup group, float threshold)
+    private OptimizerTensor Describe(Parameter parameter, ParameterGroup group, float lastThreshold, float threshold)
     {
         Moments? state = null;
         if (momentsPerParameter > 0 && !moments.TryGetValue(parameter, out state))
         {
-            state = new Moments { First = NewState(parameter, 0), Second = momentsPerParameter > 1 ? NewState(parameter, 1) : default };
+            state = new Moments { First = ZeroState(parameter), Second = momentsPerParameter > 1 ? ZeroState(parameter) : default, Threshold = 0 };
             moments[parameter] = state;
+        }
+
+        if (state is not null)
+        {
+            // A parameter may have missed steps, so that its last one is not the group's; what came from a checkpoint has none of its own.
+            lastThreshold = state.Threshold ?? lastThreshold;
+            state.Threshold = threshold;
         }
 
         bool vector = parameter.Shape.Rank == 1;
@@ -204,13 +206,13 @@ public abstract class Optimizer : IDisposable
             state is null || state.Second.IsNone ? DeviceBuffer.None : state.Second.Buffer, vector ? 1 : parameter.Rows, parameter.Taps,
             vector ? parameter.Rows : parameter.Columns, (float)group.LearningRate, (float)group.WeightDecay, (float)group.L1, (float)group.L2,
             (float)group.NoiseStandardDeviation, parameter.TensorId, live, vector ? DeviceBuffer.None : originalRows, vector ? originalRows : originalColumns,
-            (float)group.NoiseGradientThreshold, vector, threshold);
+            (float)group.NoiseGradientThreshold, vector, threshold, lastThreshold);
     }
 
-    private Tensor NewState(Parameter parameter, int index)
+    private Tensor ZeroState(Parameter parameter)
     {
         Tensor tensor = Tensor.AllocateUnscoped(device, parameter.Shape);
-        Initialize(parameter, tensor, index);
+        device.Clear(tensor.Buffer);
         return tensor;
     }
 
@@ -218,5 +220,6 @@ public abstract class Optimizer : IDisposable
     {
         public Tensor First;
         public Tensor Second;
+        public float? Threshold;
     }
 }

@@ -40,7 +40,7 @@ public sealed class ParameterGroup
 
     /// <summary>
     /// Whether <see cref="DirectionalPruning"/> prunes the parameters of this group; other rules do not look at it. Where not, as may be wanted of normalizations and biases, they
-    /// follow its rule without a threshold.
+    /// follow its rule with a threshold of 0.
     /// </summary>
     public bool IsThresholded { get; set; } = true;
 }

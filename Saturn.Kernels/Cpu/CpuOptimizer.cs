@@ -118,15 +118,27 @@ internal sealed unsafe class CpuOptimizer(WorkerTeam team, CpuMemory memory) : I
         /// <summary>w = sign(a)·max(|a| − g, 0). What is not a number stays none: a run that has diverged must be seen, not pruned.</summary>
         private static void Shrink(float* accumulator, float* weight, int pitch, float threshold)
         {
-            Vector256<float> bound = Vector256.Create(threshold);
-            Vector256<float> sign = Vector256.Create(-0f);
             for (int c = 0; c < pitch; c += 8)
             {
-                Vector256<float> a = Vector256.Load(accumulator + c);
-                Vector256<float> magnitude = Vector256.AndNot(a, sign);
-                Vector256<float> rest = (magnitude - bound) | (a & sign);
-                Vector256.AndNot(rest, Vector256.LessThanOrEqual(magnitude, bound)).Store(weight + c);
+                Shrink(Vector256.Load(accumulator + c), threshold).Store(weight + c);
             }
+        }
+
+        private static Vector256<float> Shrink(Vector256<float> accumulator, float threshold)
+        {
+            Vector256<float> bound = Vector256.Create(threshold);
+            Vector256<float> sign = Vector256.Create(-0f);
+            Vector256<float> magnitude = Vector256.AndNot(accumulator, sign);
+            Vector256<float> rest = (magnitude - bound) | (accumulator & sign);
+            return Vector256.AndNot(rest, Vector256.LessThanOrEqual(magnitude, bound));
+        }
+
+        /// <summary>The accumulator, or where the weight was written since the last step, one that the last threshold turns into the weight.</summary>
+        private static Vector256<float> Follow(Vector256<float> accumulator, Vector256<float> weight, float threshold)
+        {
+            Vector256<float> restarted = weight + (Vector256.Create(threshold) | (weight & Vector256.Create(-0f)));
+            restarted = Vector256.AndNot(restarted, Vector256.Equals(weight, Vector256<float>.Zero));
+            return Vector256.ConditionalSelect(Vector256.Equals(Shrink(accumulator, threshold), weight), accumulator, restarted);
         }
 
         /// <summary>Everything before the noise, written to the weight, or to the accumulator of dual averaging.</summary>
@@ -137,7 +149,6 @@ internal sealed unsafe class CpuOptimizer(WorkerTeam team, CpuMemory memory) : I
             bool averages = Step.Rule == OptimizerRule.DualAveraging;
             float* first = tensor->FirstMoment.IsNone || (averages && tensor->SecondMoment.IsNone) ? null : (float*)tensor->FirstMoment.Address + offset;
             float* second = tensor->SecondMoment.IsNone ? null : (float*)tensor->SecondMoment.Address + offset;
-            float* from = averages && tensor->Threshold != 0 ? target : weight;
             Vector256<float> rate = Vector256.Create(tensor->LearningRate);
             float decay = tensor->WeightDecay;
             float coupled = (Step.DecoupledWeightDecay ? 0 : decay) + 2 * tensor->L2;
@@ -174,7 +185,8 @@ internal sealed unsafe class CpuOptimizer(WorkerTeam team, CpuMemory memory) : I
                     update = g;
                 }
 
-                (Vector256.Load(from + c) * kept - rate * update).Store(target + c);
+                Vector256<float> from = averages ? Follow(Vector256.Load(target + c), w, tensor->LastThreshold) : w;
+                (from * kept - rate * update).Store(target + c);
             }
         }
 

@@ -139,6 +139,7 @@ internal sealed class CudaOptimizer : IOptimizerKernels
                 NoiseThreshold = tensor.NoiseGradientThreshold,
                 Vector = tensor.IsVector ? 1 : 0,
                 Threshold = tensor.Threshold,
+                LastThreshold = tensor.LastThreshold,
             };
             chunks += Chunks(tensor);
         }

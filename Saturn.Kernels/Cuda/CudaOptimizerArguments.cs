@@ -45,7 +45,7 @@ internal struct UpdateJob
     public float NoiseThreshold;
     public int Vector;
     public float Threshold;
-    public int Unused;
+    public float LastThreshold;
 }
 
 /// <summary>As many tensors as 4,096 bytes of arguments hold.</summary>

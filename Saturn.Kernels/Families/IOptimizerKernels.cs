@@ -11,8 +11,8 @@ public enum OptimizerRule
 
     /// <summary>
     /// Generalized regularized dual averaging (Chao, Wang, Xing and Cheng, "Directional Pruning of Deep Neural Networks", NeurIPS 2020): an accumulator a takes the steps of
-    /// <see cref="Sgd"/>, a ← a − η·u, and the weight is what a soft threshold leaves of it, w ← sign(a)·max(|a| − g, 0). Where g is 0, a is set to w first, so that the rule is SGD
-    /// there, whatever was written to the weight in between.
+    /// <see cref="Sgd"/>, a ← a − η·u, and the weight is what a soft threshold leaves of it, w ← sign(a)·max(|a| − g, 0). A weight that is not what the last
+    /// threshold left of its accumulator was written in between, or this is its first step: there a ← w + sign(w)·g of the last step, or 0 where w is 0, comes first.
     /// </summary>
     DualAveraging,
 }
@@ -60,10 +60,11 @@ public readonly record struct OptimizerStep(
 /// </param>
 /// <param name="IsVector">Whether live flags count elements instead of rows.</param>
 /// <param name="Threshold">g of dual averaging, 0 or above; the other rules do not look at it.</param>
+/// <param name="LastThreshold">g of this tensor's last step; 0 before its first, when the accumulator may hold anything and starts at the weight.</param>
 public readonly record struct OptimizerTensor(
     DeviceBuffer Weight, DeviceBuffer Gradient, DeviceBuffer FirstMoment, DeviceBuffer SecondMoment, int Rows, int Middle, int Columns, float LearningRate,
     float WeightDecay, float L1, float L2, float NoiseStandardDeviation, uint TensorId, DeviceBuffer LiveFlags, DeviceBuffer OriginalRows,
-    DeviceBuffer OriginalColumns, float NoiseGradientThreshold = 0, bool IsVector = false, float Threshold = 0)
+    DeviceBuffer OriginalColumns, float NoiseGradientThreshold = 0, bool IsVector = false, float Threshold = 0, float LastThreshold = 0)
 {
     /// <summary>The accumulator of dual averaging.</summary>
     public DeviceBuffer LastMoment => SecondMoment.IsNone ? FirstMoment : SecondMoment;

@@ -36,7 +36,7 @@ public sealed class OptimizerTests(string device) : KernelTest(device)
         DeviceBuffer weight = Upload(shape, start);
         DeviceBuffer first = Upload(shape, new float[start.Length]);
         DeviceBuffer second = Upload(shape, new float[start.Length]);
-        DeviceBuffer accumulator = Upload(shape, start);
+        DeviceBuffer accumulator = Upload(shape, RandomValues(start.Length, 5)); // taken for the weight at the first step, whatever it holds
         bool adam = rule.Rule == OptimizerRule.Adam;
         bool averages = rule.Rule == OptimizerRule.DualAveraging;
         double[] w = [.. start.Select(value => (double)value)];
@@ -50,7 +50,7 @@ public sealed class OptimizerTests(string device) : KernelTest(device)
             DeviceBuffer last = averages ? accumulator : adam ? second : default;
             OptimizerTensor tensor = new(
                 weight, Upload(shape, gradient), !plain ? first : averages ? accumulator : default, plain ? default : last, 5, 9, 37, (float)rate, (float)decay, (float)l1, (float)l2, 0, 1,
-                default, default, default, Threshold: 0.03f * step);
+                default, default, default, Threshold: 0.03f * step, LastThreshold: 0.03f * (step - 1));
             Device.Optimizer.Update(rule with { Step = step }, [tensor]);
             for (int i = 0; i < w.Length; i++)
             {
@@ -108,22 +108,36 @@ public sealed class OptimizerTests(string device) : KernelTest(device)
     }
 
     [Test]
+    public void A_weight_that_was_written_restarts_its_accumulator()
+    {
+        // The last threshold was 2. Left alone: 1 of 3, 0 of −2, −1 of −3. Written: 5 and −5 over those, 4 over a 0, 0 over a 1.
+        Shape shape = new(7);
+        DeviceBuffer accumulator = Upload(shape, [3, -2, -3, 3, -3, 1, 3]);
+        DeviceBuffer weight = Upload(shape, [1, 0, -1, 5, -5, 4, 0]);
+        OptimizerTensor tensor = new(
+            weight, Upload(shape, new float[7]), accumulator, default, 1, 1, 7, 1, 0, 0, 0, 0, 1, default, default, default, Threshold: 2.5f, LastThreshold: 2, IsVector: true);
+        Device.Optimizer.Update(SgdRule with { Rule = OptimizerRule.DualAveraging, Momentum = 0, Step = 1 }, [tensor]);
+        Assert.That(Download(shape, accumulator), Is.EqualTo(new float[] { 3, -2, -3, 7, -7, 6, 0 }));
+        Assert.That(Download(shape, weight), Is.EqualTo(new[] { 0.5f, 0, -0.5f, 4.5f, -4.5f, 3.5f, 0 }));
+    }
+
+    [Test]
     public void Noise_enters_before_the_threshold_and_what_is_not_a_number_passes_it()
     {
         Shape shape = new(2, 100);
         float[] start = new float[200];
         start[7] = float.NaN;
-        start[8] = float.PositiveInfinity;
+        start[8] = 4;
         start[9] = -3;
         start[10] = 2;
         DeviceBuffer accumulator = Upload(shape, start);
-        DeviceBuffer weight = Upload(shape, new float[200]);
+        DeviceBuffer weight = Upload(shape, start);
         OptimizerTensor tensor = new(
             weight, Upload(shape, new float[200]), accumulator, default, 2, 1, 100, 0.1f, 0, 0, 0, 0.5f, 3, UploadPacked<uint>([0b10u]), default, default, Threshold: 2);
         Device.Optimizer.Update(SgdRule with { Rule = OptimizerRule.DualAveraging, Momentum = 0, Step = 1 }, [tensor]);
         float[] w = Download(shape, weight);
         float[] a = Download(shape, accumulator);
-        Assert.That(w[7..11], Is.EqualTo(new[] { float.NaN, float.PositiveInfinity, -1, 0 }), "no noise in row 0, and |a| = 2 is not above the threshold");
+        Assert.That(w[7..11], Is.EqualTo(new[] { float.NaN, 2, -1, 0 }), "no noise in row 0, and |a| = 2 is not above the threshold");
         Assert.That(a[100..], Has.None.Zero, "noise in row 1, to the accumulator");
         Assert.That(w[100..], Is.EqualTo(a[100..].Select(value => Math.Abs(value) <= 2 ? 0 : Math.Sign(value) * (Math.Abs(value) - 2))), "four deviations away: hardly one passes");
         Assert.That(w[100..].Count(value => value == 0), Is.GreaterThan(95));
@@ -246,7 +260,7 @@ public sealed class OptimizerTests(string device) : KernelTest(device)
             tensors.Add(new OptimizerTensor(
                 Floats(shape), Floats(shape), plain && !averages ? default : Floats(shape), rule.Rule == OptimizerRule.Adam || (averages && !plain) ? Floats(shape, positive: true) : default, rows, middle, columns, 0.1f,
                 t % 4 * 0.01f, t % 5 == 0 ? 0 : 0.002f, t % 2 * 0.03f, t % 7 == 0 ? 0 : 0.01f * (t % 60), (uint)t, t % 3 == 2 ? default : Put<uint>(flags),
-                vector || t % 2 == 0 ? default : Put<int>(Indices(rows)), t % 4 < 2 ? default : Put<int>(Indices(columns)), t % 11 == 5 ? 0.1f : 0, vector, t % 5 == 3 ? 0 : 0.3f));
+                vector || t % 2 == 0 ? default : Put<int>(Indices(rows)), t % 4 < 2 ? default : Put<int>(Indices(columns)), t % 11 == 5 ? 0.1f : 0, vector, t % 5 == 3 ? 0 : 0.3f, 0.2f));
         }
 
         for (int step = 1; step <= 2; step++)
