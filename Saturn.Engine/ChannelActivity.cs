@@ -14,7 +14,13 @@ public sealed class ChannelActivity : IDisposable
     private Tensor maximum;
     private Tensor minimum;
     private Tensor sum;
+    private Tensor censusFlags;
+    private FlagWindow? window;
+    private LivenessMemory liveness;
+    private int windowLength = 16;
     private bool combine;
+    private bool hasNews;
+    private bool isStepInWindow;
 
     /// <summary>Creates the record of one unit group.</summary>
     /// <param name="device">Where the activations are.</param>
@@ -69,8 +75,59 @@ public sealed class ChannelActivity : IDisposable
     /// <summary>The bits of the last forward passes; None before the first one.</summary>
     public DeviceBuffer Flags => flags.IsNone ? DeviceBuffer.None : flags.Buffer;
 
+    /// <summary>What <see cref="LiveFlags"/> remembers. Another setting starts with nothing known.</summary>
+    public LivenessMemory Liveness
+    {
+        get => liveness;
+        set
+        {
+            if (liveness != value)
+            {
+                ForgetLiveness();
+                liveness = value;
+            }
+        }
+    }
+
+    /// <summary>Steps that <see cref="LivenessMemory.Window"/> covers, at least 1. Another length starts with nothing known.</summary>
+    public int WindowLength
+    {
+        get => windowLength;
+        set
+        {
+            if (value < 1)
+            {
+                throw new ArgumentOutOfRangeException(nameof(value), $"A window of liveness covers at least one step, but {value} were asked for.");
+            }
+
+            if (windowLength != value)
+            {
+                ForgetLiveness();
+                windowLength = value;
+            }
+        }
+    }
+
+    /// <summary>
+    /// The bits of the channels that count as live by <see cref="Liveness"/>, as the optimizer reads them once all forward passes of a step are done. None, all are live, while nothing is
+    /// known: before the first step, before the first census, and after a <see cref="Resize"/> until the next of them. For a census this is exact, since the channels that surgery
+    /// left were live in it; only the one that it keeps of a group that died as a whole is not. A window counts the steps in which it is asked for; passes that nobody asks
+    /// about before the next <see cref="Reset"/>, such as an evaluation's, do not enter it.
+    /// </summary>
+    public DeviceBuffer LiveFlags => Liveness switch
+    {
+        LivenessMemory.Window => WindowFlags(),
+        LivenessMemory.Census => censusFlags.IsNone ? DeviceBuffer.None : censusFlags.Buffer,
+        _ => Flags,
+    };
+
     /// <summary>Starts anew: the next forward pass overwrites the bits, later ones are combined by OR until the next reset.</summary>
-    public void Reset() => combine = false;
+    public void Reset()
+    {
+        combine = false;
+        hasNews = false;
+        isStepInWindow = false;
+    }
 
     /// <summary>Starts a census: bits and statistics are combined over all forward passes until <see cref="EndCensus"/>.</summary>
     public void BeginCensus()
@@ -93,10 +150,61 @@ public sealed class ChannelActivity : IDisposable
         double[] sums = new double[Channels];
         Device.Download(sum.Buffer, MemoryMarshal.AsBytes(sums.AsSpan()));
         ChannelStatistics statistics = new(maximum.ToArray(), minimum.ToArray(), sums, StatisticsRows);
+        if (Liveness == LivenessMemory.Census && hasNews)
+        {
+            if (censusFlags.IsNone)
+            {
+                censusFlags = NewFlags();
+            }
+
+            Device.Copy(flags.Buffer, censusFlags.Buffer);
+        }
+
         CollectsStatistics = false;
         FreeStatistics();
         Reset();
         return statistics;
+    }
+
+    /// <summary>
+    /// What <see cref="LiveFlags"/> remembers of earlier steps, read back for a checkpoint: words of bits, one array a step of a window, oldest first, one at most for a census, and none
+    /// for a batch.
+    /// </summary>
+    public IReadOnlyList<int[]> ReadLiveness() => Liveness switch
+    {
+        LivenessMemory.Window => window?.Read() ?? [],
+        LivenessMemory.Census when !censusFlags.IsNone => [censusFlags.ToIntegers()],
+        _ => [],
+    };
+
+    /// <summary>Puts back what <see cref="ReadLiveness"/> gave, with the same settings and number of channels, so that a run goes on with the same bits.</summary>
+    /// <exception cref="ArgumentException">More steps than are remembered, or another number of words.</exception>
+    public void RestoreLiveness(IReadOnlyList<int[]> steps)
+    {
+        int words = ActivityReport.WordCount(Channels);
+        int most = Liveness switch { LivenessMemory.Window => WindowLength, LivenessMemory.Census => 1, _ => 0 };
+        if (steps.Count > most || steps.Any(step => step.Length != words))
+        {
+            throw new ArgumentException(
+                $"{Name} remembers at most {most} steps of {words} words each ({Liveness}, {Channels} channels), but got {steps.Count} of [{string.Join(", ", steps.Select(step => step.Length))}] words.",
+                nameof(steps));
+        }
+
+        ForgetLiveness();
+        foreach (int[] step in steps)
+        {
+            Tensor restored = NewFlags();
+            restored.CopyFromStored<int>(step);
+            if (Liveness == LivenessMemory.Census)
+            {
+                censusFlags = restored;
+                continue;
+            }
+
+            window ??= new FlagWindow(Device, words, WindowLength);
+            window.Advance(restored.Buffer);
+            restored.Dispose();
+        }
     }
 
     /// <summary>The number of active channels in the bits, read back from the device.</summary>
@@ -124,6 +232,7 @@ public sealed class ChannelActivity : IDisposable
     /// <summary>After a compaction: another number of channels, nothing known of them.</summary>
     public void Resize(int channels)
     {
+        ForgetLiveness();
         Channels = channels;
         flags.Dispose();
         flags = default;
@@ -135,6 +244,7 @@ public sealed class ChannelActivity : IDisposable
     {
         flags.Dispose();
         flags = default;
+        ForgetLiveness();
         FreeStatistics();
     }
 
@@ -148,12 +258,13 @@ public sealed class ChannelActivity : IDisposable
 
         if (flags.IsNone)
         {
-            flags = Tensor.AllocateUnscoped(Device, new Shape(ActivityReport.WordCount(Channels)), ElementType.Int32);
+            flags = NewFlags();
             combine = false;
         }
 
         ActivityReport report = new(flags.Buffer, Criterion, Threshold, combine);
         combine = true;
+        hasNews = true;
         return report;
     }
 
@@ -167,6 +278,38 @@ public sealed class ChannelActivity : IDisposable
 
         StatisticsRows += output.Shape.Rows;
         Device.Census.Accumulate(output.Shape.Rows, Channels, output.Buffer, maximum.Buffer, minimum.Buffer, sum.Buffer);
+    }
+
+    private DeviceBuffer WindowFlags()
+    {
+        if (hasNews && !CollectsStatistics)
+        {
+            window ??= new FlagWindow(Device, ActivityReport.WordCount(Channels), WindowLength);
+            if (isStepInWindow)
+            {
+                window.Add(flags.Buffer);
+            }
+            else
+            {
+                window.Advance(flags.Buffer);
+            }
+
+            hasNews = false;
+            isStepInWindow = true;
+        }
+
+        return window?.Union ?? DeviceBuffer.None;
+    }
+
+    private Tensor NewFlags() => Tensor.AllocateUnscoped(Device, new Shape(ActivityReport.WordCount(Channels)), ElementType.Int32);
+
+    private void ForgetLiveness()
+    {
+        window?.Dispose();
+        window = null;
+        isStepInWindow = false;
+        censusFlags.Dispose();
+        censusFlags = default;
     }
 
     private void FreeStatistics()

@@ -1,6 +1,7 @@
 // Per-channel activity over [rows, channels] with a pitch: the census that decides which channels are dead.
 //
 //   flag: bit c = any row with value > threshold, or |value| ≥ threshold. statistics: maximum, minimum (NaN wins) and float64 sum of each channel, combined with what is there.
+//   unionOfFlags: target = first | second, a thread a word; a few words a group of channels, limited by the launch.
 //
 // Launch: rows.cuh; statistics leave partial results of slabs of rows, [slabs][3][pitch] float64, merged in order by blocks of 32 channels × 8 groups. Moved: 4 bytes an element: limited by memory.
 #include "activity.cuh"
@@ -26,6 +27,15 @@ struct StatisticsArguments
     int32 slabs;
     int32 channels;
     int32 pitch;
+};
+
+struct UnionArguments
+{
+    const uint32* first;
+    const uint32* second;
+    uint32* target; // or one of the two
+    int32 words;
+    int32 unused;
 };
 
 extern "C" __global__ void __launch_bounds__(256) flag(const __grid_constant__ FlagArguments arguments)
@@ -134,5 +144,14 @@ extern "C" __global__ void __launch_bounds__(256) mergeStatistics(const __grid_c
         arguments.maximum[channel] = static_cast<float>(total.maximum);
         arguments.minimum[channel] = static_cast<float>(total.minimum);
         arguments.sum[channel] += total.sum;
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(128) unionOfFlags(const __grid_constant__ UnionArguments arguments)
+{
+    int32 word = blockIdx.x * blockDim.x + threadIdx.x;
+    if (word < arguments.words)
+    {
+        arguments.target[word] = arguments.first[word] | arguments.second[word];
     }
 }

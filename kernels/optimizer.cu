@@ -2,16 +2,20 @@
 //
 //   g ← scale·gradient + (decay + 2·λ₂)·w + λ₁·sign(w)          (the decay here only where it is not decoupled)
 //   SGD:  m ← momentum·m + g;  u = m, or g + momentum·m with Nesterov, or g without momentum
+//   dual averaging: u as SGD
 //   Adam: m ← β₁·m + (1 − β₁)·g;  v ← β₂·v + (1 − β₂)·g²;  u = m̂/(√v̂ + ε)
 //   w ← (1 − η·decay)·w − η·u                                   (the decay here only where it is decoupled)
 //   w ← w + σ·normal                                            for live rows (elements of a vector), or where |scale·gradient| reaches a threshold
+//
+// Dual averaging takes the last two lines with its accumulator a in the place of w, and then w ← sign(a)·max(|a| − g, 0); so noise never lifts a weight that is below the threshold g.
+// Where w is not what the last step's threshold left of a, it was written in between, and a is set anew first.
 //
 // The normal number of weight (o, tap, i) of tensor T is lane i₀ mod 4 of Philox counter (i₀ div 4, tap, o₀, T), where o₀ and i₀ are the dense model's channels. All
 // roundings are spelled out, because the host's update gives the same bits: nothing is left to the compiler to fuse.
 //
 // Launch: a block of 256 threads updates one chunk of 4,096 floats of one tensor (jobs.cuh), a thread four floats at a time.
 //
-// Moved: w twice, the gradient once, each moment twice: 12 bytes a parameter for plain SGD, 20 with momentum, 28 for Adam. Limited by memory, where there is noise by
+// Moved: w twice, the gradient once, each moment twice: 12 bytes a parameter for plain SGD, 20 with momentum, 28 for Adam; the accumulator of dual averaging adds 8 to SGD's. Limited by memory, where there is noise by
 // its integer multiplications.
 #include "jobs.cuh"
 #include "philox.cuh"
@@ -19,16 +23,23 @@
 enum
 {
     chunkFours = 1024,
-    smallJobs = 38,
-    largeJobs = 314,
+    smallJobs = 36,
+    largeJobs = 292,
+};
+
+enum Rule
+{
+    sgd,
+    adaptive, // Adam
+    dualAveraging,
 };
 
 struct UpdateJob
 {
     float* weight;
     const float* gradient;
-    float* firstMoment;  // or null: SGD without momentum
-    float* secondMoment; // Adam's
+    float* firstMoment;  // or null: SGD and dual averaging without momentum
+    float* secondMoment; // Adam's, or the accumulator of dual averaging
     const uint32* liveFlags;       // or null: all are live
     const uint32* originalRows;    // or null: unchanged
     const uint32* originalColumns; // or null: unchanged
@@ -44,12 +55,14 @@ struct UpdateJob
     float noise;          // σ
     float noiseThreshold; // above 0: liveness is decided weight by weight
     int32 vector;         // 1: live flags count elements; 0: rows
+    float threshold;      // g of dual averaging
+    float lastThreshold;  // that of the last step
 };
 
 struct UpdateRule
 {
     const float* gradientScale; // or null: 1
-    int32 adam;
+    int32 rule; // enum Rule
     int32 nesterov;
     float momentum;
     float beta1;
@@ -102,6 +115,20 @@ __device__ inline float momentum(const UpdateRule& rule, float g, float& first)
 __device__ inline float step(const UpdateJob& job, float weight, float update)
 {
     return __fsub_rn(__fmul_rn(weight, job.kept), __fmul_rn(job.learningRate, update));
+}
+
+// What a soft threshold leaves of the accumulator. What is not a number stays none: a run that has diverged must be seen, not pruned.
+__device__ inline float shrink(float threshold, float accumulator)
+{
+    float magnitude = fabsf(accumulator);
+    return magnitude <= threshold ? 0 : copysignf(__fsub_rn(magnitude, threshold), accumulator);
+}
+
+// The accumulator, or where the weight was written since the last step, one that the last threshold turns into the weight.
+__device__ inline float follow(const UpdateJob& job, float accumulator, float weight)
+{
+    float restarted = weight == 0 ? 0 : __fadd_rn(weight, copysignf(job.lastThreshold, weight));
+    return shrink(job.lastThreshold, accumulator) == weight ? accumulator : restarted;
 }
 
 // Four neighbouring weights of one row and tap. Neighbours in the dense model share a Philox block, which is then computed once.
@@ -183,7 +210,7 @@ __device__ inline void updateChunk(const Arguments& arguments)
         gradient = {__fmul_rn(gradient.x, scale), __fmul_rn(gradient.y, scale), __fmul_rn(gradient.z, scale), __fmul_rn(gradient.w, scale)};
         float4 update = {
             regularise(job, weight.x, gradient.x), regularise(job, weight.y, gradient.y), regularise(job, weight.z, gradient.z), regularise(job, weight.w, gradient.w)};
-        if (arguments.rule.adam)
+        if (arguments.rule.rule == adaptive)
         {
             float4 first = firsts[four];
             float4 second = seconds[four];
@@ -204,10 +231,24 @@ __device__ inline void updateChunk(const Arguments& arguments)
             firsts[four] = first;
         }
 
+        bool averages = arguments.rule.rule == dualAveraging;
+        if (averages)
+        {
+            float4 last = seconds[four];
+            weight = {follow(job, last.x, weight.x), follow(job, last.y, weight.y), follow(job, last.z, weight.z), follow(job, last.w, weight.w)};
+        }
+
         weight = {step(job, weight.x, update.x), step(job, weight.y, update.y), step(job, weight.z, update.z), step(job, weight.w, update.w)};
         if (job.noise != 0)
         {
             addNoise(arguments.rule, job, four, weight, gradient);
+        }
+
+        if (averages)
+        {
+            seconds[four] = weight;
+            float threshold = job.threshold;
+            weight = {shrink(threshold, weight.x), shrink(threshold, weight.y), shrink(threshold, weight.z), shrink(threshold, weight.w)};
         }
 
         weights[four] = weight;

@@ -59,10 +59,13 @@ public abstract class Optimizer : IDisposable
     /// <param name="gradientScale">Multiplies every gradient first: 1/n after n accumulated batches.</param>
     public void Step(double gradientScale = 1)
     {
+        StepCount++;
+        BeginStep();
         int count = 0;
         for (int g = 0; g < Groups.Count; g++)
         {
             ParameterGroup group = Groups[g];
+            (double last, double threshold) = ThresholdsOf(g);
             for (int i = 0; i < group.Parameters.Count; i++)
             {
                 Parameter parameter = group.Parameters[i];
@@ -73,12 +76,11 @@ public abstract class Optimizer : IDisposable
                         Array.Resize(ref tensors, count * 2);
                     }
 
-                    tensors[count++] = Describe(parameter, group);
+                    tensors[count++] = Describe(parameter, group, (float)last, (float)threshold);
                 }
             }
         }
 
-        StepCount++;
         if (count == 0)
         {
             return;
@@ -113,7 +115,7 @@ public abstract class Optimizer : IDisposable
         }
     }
 
-    /// <summary>The state of a parameter: momentum, or Adam's first and second moment. Empty before its first step.</summary>
+    /// <summary>The state of a parameter: momentum, Adam's first and second moment, directional pruning's accumulator after its momentum. Empty before its first step.</summary>
     public IReadOnlyList<Tensor> MomentsOf(Parameter parameter)
     {
         if (!moments.TryGetValue(parameter, out Moments? state))
@@ -139,8 +141,9 @@ public abstract class Optimizer : IDisposable
             return;
         }
 
+        float? threshold = moments.GetValueOrDefault(parameter)?.Threshold;
         DropMoments(parameter);
-        moments[parameter] = new Moments { First = state[0], Second = state.Length > 1 ? state[1] : default };
+        moments[parameter] = new Moments { First = state[0], Second = state.Length > 1 ? state[1] : default, Threshold = threshold };
     }
 
     /// <summary>Frees the state of a parameter that was removed from the model.</summary>
@@ -170,17 +173,32 @@ public abstract class Optimizer : IDisposable
     /// <summary>The rule with its constants; step, scale and noise are filled in by <see cref="Step"/>.</summary>
     protected abstract OptimizerStep Rule();
 
-    private OptimizerTensor Describe(Parameter parameter, ParameterGroup group)
+    /// <summary>Called at the start of every step, once <see cref="StepCount"/> has its number.</summary>
+    protected virtual void BeginStep()
+    {
+    }
+
+    /// <summary>The soft thresholds of the group with this index in the step before and in the step that has begun, for rules that have one.</summary>
+    protected virtual (double Last, double Now) ThresholdsOf(int group) => default;
+
+    private OptimizerTensor Describe(Parameter parameter, ParameterGroup group, float lastThreshold, float threshold)
     {
         Moments? state = null;
         if (momentsPerParameter > 0 && !moments.TryGetValue(parameter, out state))
         {
-            state = new Moments { First = ZeroState(parameter), Second = momentsPerParameter > 1 ? ZeroState(parameter) : default };
+            state = new Moments { First = ZeroState(parameter), Second = momentsPerParameter > 1 ? ZeroState(parameter) : default, Threshold = 0 };
             moments[parameter] = state;
         }
 
+        if (state is not null)
+        {
+            // A parameter may have missed steps, so that its last one is not the group's; what came from a checkpoint has none of its own.
+            lastThreshold = state.Threshold ?? lastThreshold;
+            state.Threshold = threshold;
+        }
+
         bool vector = parameter.Shape.Rank == 1;
-        DeviceBuffer live = group.NoiseOnLiveOnly && parameter.RowActivity is { } activity ? activity.Flags : DeviceBuffer.None;
+        DeviceBuffer live = group.NoiseOnLiveOnly && parameter.RowActivity is { } activity ? activity.LiveFlags : DeviceBuffer.None;
         DeviceBuffer originalRows = parameter.OriginalRows?.On(device) ?? DeviceBuffer.None;
         DeviceBuffer originalColumns = parameter.OriginalColumns?.On(device) ?? DeviceBuffer.None;
         return new OptimizerTensor(
@@ -188,7 +206,7 @@ public abstract class Optimizer : IDisposable
             state is null || state.Second.IsNone ? DeviceBuffer.None : state.Second.Buffer, vector ? 1 : parameter.Rows, parameter.Taps,
             vector ? parameter.Rows : parameter.Columns, (float)group.LearningRate, (float)group.WeightDecay, (float)group.L1, (float)group.L2,
             (float)group.NoiseStandardDeviation, parameter.TensorId, live, vector ? DeviceBuffer.None : originalRows, vector ? originalRows : originalColumns,
-            (float)group.NoiseGradientThreshold, vector);
+            (float)group.NoiseGradientThreshold, vector, threshold, lastThreshold);
     }
 
     private Tensor ZeroState(Parameter parameter)
@@ -202,5 +220,6 @@ public abstract class Optimizer : IDisposable
     {
         public Tensor First;
         public Tensor Second;
+        public float? Threshold;
     }
 }

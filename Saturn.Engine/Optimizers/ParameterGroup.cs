@@ -37,4 +37,10 @@ public sealed class ParameterGroup
 
     /// <summary>Where above 0, noise goes weight by weight where |∂L/∂w| reaches this.</summary>
     public double NoiseGradientThreshold { get; set; }
+
+    /// <summary>
+    /// Whether <see cref="DirectionalPruning"/> prunes the parameters of this group; other rules do not look at it. Where not, as may be wanted of normalizations and biases, they
+    /// follow its rule with a threshold of 0.
+    /// </summary>
+    public bool IsThresholded { get; set; } = true;
 }

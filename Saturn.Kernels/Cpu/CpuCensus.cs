@@ -40,6 +40,19 @@ internal sealed unsafe class CpuCensus(WorkerTeam team, CpuMemory memory) : ICen
         team.Run(ref job, job.Pitch / 8);
     }
 
+    /// <inheritdoc/>
+    public void Union(int words, DeviceBuffer first, DeviceBuffer second, DeviceBuffer target)
+    {
+        // A few words a group of channels: not worth waking a worker.
+        uint* a = (uint*)first.Address;
+        uint* b = (uint*)second.Address;
+        uint* union = (uint*)target.Address;
+        for (int word = 0; word < words; word++)
+        {
+            union[word] = a[word] | b[word];
+        }
+    }
+
     private struct FlagJob : IParallelJob
     {
         public RowChunks Chunks;

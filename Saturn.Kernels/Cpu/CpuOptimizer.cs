@@ -99,19 +99,55 @@ internal sealed unsafe class CpuOptimizer(WorkerTeam team, CpuMemory memory) : I
             for (int segment = chunk.First; segment < chunk.First + chunk.Count; segment++)
             {
                 long offset = (long)segment * pitch;
-                Segment(tensor, offset, pitch);
+                float* weight = (float*)tensor->Weight.Address + offset;
+                bool averages = Step.Rule == OptimizerRule.DualAveraging;
+                float* target = averages ? (float*)tensor->LastMoment.Address + offset : weight;
+                Segment(tensor, offset, pitch, target);
                 if (tensor->NoiseStandardDeviation != 0)
                 {
-                    Noise(tensor, offset, segment / tensor->Middle, segment % tensor->Middle);
+                    Noise(tensor, offset, segment / tensor->Middle, segment % tensor->Middle, target);
+                }
+
+                if (averages)
+                {
+                    Shrink(target, weight, pitch, tensor->Threshold);
                 }
             }
         }
 
-        private readonly void Segment(OptimizerTensor* tensor, long offset, int pitch)
+        /// <summary>w = sign(a)·max(|a| − g, 0). What is not a number stays none: a run that has diverged must be seen, not pruned.</summary>
+        private static void Shrink(float* accumulator, float* weight, int pitch, float threshold)
+        {
+            for (int c = 0; c < pitch; c += 8)
+            {
+                Shrink(Vector256.Load(accumulator + c), threshold).Store(weight + c);
+            }
+        }
+
+        private static Vector256<float> Shrink(Vector256<float> accumulator, float threshold)
+        {
+            Vector256<float> bound = Vector256.Create(threshold);
+            Vector256<float> sign = Vector256.Create(-0f);
+            Vector256<float> magnitude = Vector256.AndNot(accumulator, sign);
+            Vector256<float> rest = (magnitude - bound) | (accumulator & sign);
+            return Vector256.AndNot(rest, Vector256.LessThanOrEqual(magnitude, bound));
+        }
+
+        /// <summary>The accumulator, or where the weight was written since the last step, one that the last threshold turns into the weight.</summary>
+        private static Vector256<float> Follow(Vector256<float> accumulator, Vector256<float> weight, float threshold)
+        {
+            Vector256<float> restarted = weight + (Vector256.Create(threshold) | (weight & Vector256.Create(-0f)));
+            restarted = Vector256.AndNot(restarted, Vector256.Equals(weight, Vector256<float>.Zero));
+            return Vector256.ConditionalSelect(Vector256.Equals(Shrink(accumulator, threshold), weight), accumulator, restarted);
+        }
+
+        /// <summary>Everything before the noise, written to the weight, or to the accumulator of dual averaging.</summary>
+        private readonly void Segment(OptimizerTensor* tensor, long offset, int pitch, float* target)
         {
             float* weight = (float*)tensor->Weight.Address + offset;
             float* gradient = (float*)tensor->Gradient.Address + offset;
-            float* first = tensor->FirstMoment.IsNone ? null : (float*)tensor->FirstMoment.Address + offset;
+            bool averages = Step.Rule == OptimizerRule.DualAveraging;
+            float* first = tensor->FirstMoment.IsNone || (averages && tensor->SecondMoment.IsNone) ? null : (float*)tensor->FirstMoment.Address + offset;
             float* second = tensor->SecondMoment.IsNone ? null : (float*)tensor->SecondMoment.Address + offset;
             Vector256<float> rate = Vector256.Create(tensor->LearningRate);
             float decay = tensor->WeightDecay;
@@ -149,11 +185,12 @@ internal sealed unsafe class CpuOptimizer(WorkerTeam team, CpuMemory memory) : I
                     update = g;
                 }
 
-                (w * kept - rate * update).Store(weight + c);
+                Vector256<float> from = averages ? Follow(Vector256.Load(target + c), w, tensor->LastThreshold) : w;
+                (from * kept - rate * update).Store(target + c);
             }
         }
 
-        private readonly void Noise(OptimizerTensor* tensor, long offset, int row, int tap)
+        private readonly void Noise(OptimizerTensor* tensor, long offset, int row, int tap, float* target)
         {
             uint* live = (uint*)tensor->LiveFlags.Address;
             bool vector = tensor->IsVector;
@@ -162,7 +199,6 @@ internal sealed unsafe class CpuOptimizer(WorkerTeam team, CpuMemory memory) : I
                 return;
             }
 
-            float* weight = (float*)tensor->Weight.Address + offset;
             float* gradient = (float*)tensor->Gradient.Address + offset;
             uint* columns = (uint*)tensor->OriginalColumns.Address;
             uint originalRow = tensor->OriginalRows.IsNone ? (uint)row : ((uint*)tensor->OriginalRows.Address)[row];
@@ -178,7 +214,7 @@ internal sealed unsafe class CpuOptimizer(WorkerTeam team, CpuMemory memory) : I
                     // The whole row is live: padding lanes keep their zero.
                     int valid = Math.Min(16, Shape.PitchOf(count) - c);
                     noise &= Vector512.LessThan(position, Vector512.Create((uint)count)).AsSingle();
-                    CpuTapConvolution.StoreLanes(CpuTapConvolution.LoadLanes(weight + c, valid) + noise, weight + c, valid);
+                    CpuTapConvolution.StoreLanes(CpuTapConvolution.LoadLanes(target + c, valid) + noise, target + c, valid);
                     continue;
                 }
 
@@ -190,7 +226,7 @@ internal sealed unsafe class CpuOptimizer(WorkerTeam team, CpuMemory memory) : I
                         && (tensor->NoiseGradientThreshold <= 0 || Math.Abs(gradient[at]) * Math.Abs(Scale) >= tensor->NoiseGradientThreshold);
                     if (alive)
                     {
-                        weight[at] += values[lane];
+                        target[at] += values[lane];
                     }
                 }
             }

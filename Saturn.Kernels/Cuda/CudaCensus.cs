@@ -8,19 +8,22 @@ namespace Saturn.Kernels.Cuda;
 internal sealed class CudaCensus : ICensusKernels
 {
     private const int RowsPerThread = 16;
+    private const int UnionThreads = 128;
 
     private readonly CudaContext context;
     private readonly CudaKernel<FlagArguments> flag;
     private readonly CudaKernel<StatisticsArguments> statistics;
     private readonly CudaKernel<StatisticsArguments> mergeStatistics;
+    private readonly CudaKernel<UnionArguments> unionOfFlags;
 
     public CudaCensus(CudaContext context)
     {
         this.context = context;
-        CudaModule module = context.Module(KernelSource.BuiltIn("census.cu", typeof(FlagArguments), typeof(StatisticsArguments)));
+        CudaModule module = context.Module(KernelSource.BuiltIn("census.cu", typeof(FlagArguments), typeof(StatisticsArguments), typeof(UnionArguments)));
         flag = module.Kernel<FlagArguments>("flag");
         statistics = module.Kernel<StatisticsArguments>("statistics");
         mergeStatistics = module.Kernel<StatisticsArguments>("mergeStatistics");
+        unionOfFlags = module.Kernel<UnionArguments>("unionOfFlags");
     }
 
     /// <inheritdoc/>
@@ -62,6 +65,13 @@ internal sealed class CudaCensus : ICensusKernels
         mergeStatistics.Launch(arguments, new LaunchGeometry((uint)((pitch + 31) / 32), 1, 1, 32, 8));
         context.Memory.Free(partials);
     }
+
+    /// <inheritdoc/>
+    public void Union(int words, DeviceBuffer first, DeviceBuffer second, DeviceBuffer target)
+    {
+        UnionArguments arguments = new() { First = first.Address, Second = second.Address, Target = target.Address, Words = words };
+        unionOfFlags.Launch(arguments, LaunchGeometry.Linear((words + UnionThreads - 1) / UnionThreads, UnionThreads));
+    }
 }
 
 [KernelArguments("census.cu")]
@@ -89,4 +99,15 @@ internal struct StatisticsArguments
     public int Slabs;
     public int Channels;
     public int Pitch;
+}
+
+[KernelArguments("census.cu")]
+[StructLayout(LayoutKind.Sequential)]
+internal struct UnionArguments
+{
+    public nint First;
+    public nint Second;
+    public nint Target;
+    public int Words;
+    public int Unused;
 }

@@ -41,7 +41,7 @@ internal sealed class CudaOptimizer : IOptimizerKernels
         UpdateRule rule = new()
         {
             GradientScale = step.GradientScale.Address,
-            Adam = step.Rule == OptimizerRule.Adam ? 1 : 0,
+            Rule = (int)step.Rule,
             Nesterov = step.Nesterov ? 1 : 0,
             Momentum = step.Momentum,
             Beta1 = step.Beta1,
@@ -60,14 +60,14 @@ internal sealed class CudaOptimizer : IOptimizerKernels
                 count = Math.Min(tensors.Length, LargeUpdateJobs.Count);
                 large.Rule = rule;
                 large.JobCount = count;
-                updateLarge.Launch(large, LaunchGeometry.Linear(Fill(large.Jobs, tensors[..count], step.DecoupledWeightDecay), Threads));
+                updateLarge.Launch(large, LaunchGeometry.Linear(Fill(large.Jobs, tensors[..count], step), Threads));
             }
             else
             {
                 count = Math.Min(tensors.Length, UpdateJobs.Count);
                 small.Rule = rule;
                 small.JobCount = count;
-                update.Launch(small, LaunchGeometry.Linear(Fill(small.Jobs, tensors[..count], step.DecoupledWeightDecay), Threads));
+                update.Launch(small, LaunchGeometry.Linear(Fill(small.Jobs, tensors[..count], step), Threads));
             }
 
             tensors = tensors[count..];
@@ -109,8 +109,10 @@ internal sealed class CudaOptimizer : IOptimizerKernels
     }
 
     /// <summary>Writes the table and returns the number of chunks.</summary>
-    private static int Fill(Span<UpdateJob> jobs, ReadOnlySpan<OptimizerTensor> tensors, bool decoupled)
+    private static int Fill(Span<UpdateJob> jobs, ReadOnlySpan<OptimizerTensor> tensors, in OptimizerStep step)
     {
+        bool decoupled = step.DecoupledWeightDecay;
+        bool averages = step.Rule == OptimizerRule.DualAveraging;
         int chunks = 0;
         for (int i = 0; i < tensors.Length; i++)
         {
@@ -119,8 +121,8 @@ internal sealed class CudaOptimizer : IOptimizerKernels
             {
                 Weight = tensor.Weight.Address,
                 Gradient = tensor.Gradient.Address,
-                FirstMoment = tensor.FirstMoment.Address,
-                SecondMoment = tensor.SecondMoment.Address,
+                FirstMoment = averages && tensor.SecondMoment.IsNone ? 0 : tensor.FirstMoment.Address,
+                SecondMoment = averages ? tensor.LastMoment.Address : tensor.SecondMoment.Address,
                 LiveFlags = tensor.LiveFlags.Address,
                 OriginalRows = tensor.OriginalRows.Address,
                 OriginalColumns = tensor.OriginalColumns.Address,
@@ -136,6 +138,8 @@ internal sealed class CudaOptimizer : IOptimizerKernels
                 Noise = tensor.NoiseStandardDeviation,
                 NoiseThreshold = tensor.NoiseGradientThreshold,
                 Vector = tensor.IsVector ? 1 : 0,
+                Threshold = tensor.Threshold,
+                LastThreshold = tensor.LastThreshold,
             };
             chunks += Chunks(tensor);
         }

@@ -9,7 +9,7 @@ namespace Saturn.Kernels.Cuda;
 internal struct UpdateRule
 {
     public nint GradientScale;
-    public int Adam;
+    public int Rule;
     public int Nesterov;
     public float Momentum;
     public float Beta1;
@@ -44,13 +44,15 @@ internal struct UpdateJob
     public float Noise;
     public float NoiseThreshold;
     public int Vector;
+    public float Threshold;
+    public float LastThreshold;
 }
 
 /// <summary>As many tensors as 4,096 bytes of arguments hold.</summary>
 [InlineArray(Count)]
 internal struct UpdateJobs
 {
-    public const int Count = 38;
+    public const int Count = 36;
 
     private UpdateJob first;
 }
@@ -59,7 +61,7 @@ internal struct UpdateJobs
 [InlineArray(Count)]
 internal struct LargeUpdateJobs
 {
-    public const int Count = 314;
+    public const int Count = 292;
 
     private UpdateJob first;
 }

@@ -111,6 +111,9 @@ internal sealed partial class ObservedKernels
         "census.Accumulate", $"[{rows}, {channels}]", [input, maximum, minimum, sum], [maximum, minimum, new(sum, ElementKind.Double)],
         (device, at) => device.Census.Accumulate(rows, channels, at(input), at(maximum), at(minimum), at(sum)));
 
+    public void Union(int words, DeviceBuffer first, DeviceBuffer second, DeviceBuffer target) => Observe(
+        "census.Union", $"{words} words", [first, second], [Whole(target)], (device, at) => device.Census.Union(words, at(first), at(second), at(target)));
+
     public void Gather(ReadOnlySpan<GatherJob> jobs)
     {
         // Bits are moved, whatever they mean.

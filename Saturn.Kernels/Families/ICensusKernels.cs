@@ -11,4 +11,7 @@ public interface ICensusKernels
     /// [Pitch] (start with −∞ and +∞), <paramref name="sum"/> float64 [Pitch] (start with 0).
     /// </summary>
     void Accumulate(int rows, int channels, DeviceBuffer input, DeviceBuffer maximum, DeviceBuffer minimum, DeviceBuffer sum);
+
+    /// <summary>The union of two sets of activity bits: target = first | second, in words of 32 bits. The target may be either of them.</summary>
+    void Union(int words, DeviceBuffer first, DeviceBuffer second, DeviceBuffer target);
 }

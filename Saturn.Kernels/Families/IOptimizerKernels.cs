@@ -8,6 +8,13 @@ public enum OptimizerRule
 
     /// <summary>Adam (Kingma and Ba, 2015) with bias correction: w ← w − η·m̂/(√v̂ + ε).</summary>
     Adam,
+
+    /// <summary>
+    /// Generalized regularized dual averaging (Chao, Wang, Xing and Cheng, "Directional Pruning of Deep Neural Networks", NeurIPS 2020): an accumulator a takes the steps of
+    /// <see cref="Sgd"/>, a ← a − η·u, and the weight is what a soft threshold leaves of it, w ← sign(a)·max(|a| − g, 0). A weight that is not what the last
+    /// threshold left of its accumulator was written in between, or this is its first step: there a ← w + sign(w)·g of the last step, or 0 where w is 0, comes first.
+    /// </summary>
+    DualAveraging,
 }
 
 /// <summary>What one update step has in common for all tensors.</summary>
@@ -32,8 +39,8 @@ public readonly record struct OptimizerStep(
 /// </summary>
 /// <param name="Weight">w, updated in place.</param>
 /// <param name="Gradient">∂L/∂w.</param>
-/// <param name="FirstMoment">Momentum buffer or Adam's m; None for plain SGD.</param>
-/// <param name="SecondMoment">Adam's v; None for SGD.</param>
+/// <param name="FirstMoment">Momentum buffer or Adam's m; None for plain SGD. Without momentum, the accumulator of dual averaging.</param>
+/// <param name="SecondMoment">Adam's v, or beside a momentum buffer the accumulator of dual averaging; None for SGD.</param>
 /// <param name="Rows">Output channels; 1 for a vector.</param>
 /// <param name="Middle">Filter taps; 1 for matrices and vectors.</param>
 /// <param name="Columns">Input channels, or the length of a vector.</param>
@@ -52,14 +59,20 @@ public readonly record struct OptimizerStep(
 /// Where above 0, liveness is decided weight by weight instead: noise only where |∂L/∂w| ≥ this, before decay and regulariser.
 /// </param>
 /// <param name="IsVector">Whether live flags count elements instead of rows.</param>
+/// <param name="Threshold">g of dual averaging, 0 or above; the other rules do not look at it.</param>
+/// <param name="LastThreshold">g of this tensor's last step; 0 before its first, when the accumulator may hold anything and starts at the weight.</param>
 public readonly record struct OptimizerTensor(
     DeviceBuffer Weight, DeviceBuffer Gradient, DeviceBuffer FirstMoment, DeviceBuffer SecondMoment, int Rows, int Middle, int Columns, float LearningRate,
     float WeightDecay, float L1, float L2, float NoiseStandardDeviation, uint TensorId, DeviceBuffer LiveFlags, DeviceBuffer OriginalRows,
-    DeviceBuffer OriginalColumns, float NoiseGradientThreshold = 0, bool IsVector = false);
+    DeviceBuffer OriginalColumns, float NoiseGradientThreshold = 0, bool IsVector = false, float Threshold = 0, float LastThreshold = 0)
+{
+    /// <summary>The accumulator of dual averaging.</summary>
+    public DeviceBuffer LastMoment => SecondMoment.IsNone ? FirstMoment : SecondMoment;
+}
 
 /// <summary>
 /// Multi-tensor parameter updates with regulariser and masked noise fused in. Order of one step: scale the gradient, weight decay, L1/L2, rule,
-/// noise. The noise of weight (o, tap, i) of tensor T at step t is lane i₀ mod 4 of Philox4x32-10 with counter (i₀ div 4, tap, o₀, T) and a
+/// noise. Dual averaging adds the noise to its accumulator, before the threshold: what is below stays exactly zero. The noise of weight (o, tap, i) of tensor T at step t is lane i₀ mod 4 of Philox4x32-10 with counter (i₀ div 4, tap, o₀, T) and a
 /// key from (seed, t), where o₀ and i₀ are original channels (o₀ = 0 for vectors). Padding stays zero.
 /// </summary>
 public interface IOptimizerKernels

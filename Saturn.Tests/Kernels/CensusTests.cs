@@ -6,7 +6,7 @@ using Saturn.Tests.References;
 namespace Saturn.Tests.Kernels;
 
 /// <summary>Activity bits and per-channel statistics.</summary>
-[TestFixtureSource(typeof(TestDevices), nameof(TestDevices.Names))]
+[TestFixtureSource(typeof(TestDevices), nameof(TestDevices.ObservedNames))]
 public sealed class CensusTests(string device) : KernelTest(device)
 {
     [Test]
@@ -97,6 +97,25 @@ public sealed class CensusTests(string device) : KernelTest(device)
         Assert.That(total[0], Is.EqualTo(16778216.0));
         Assert.That(total[1], Is.EqualTo(16777216 + 1000 * (double)0.1f).Within(1e-6));
         Assert.That(total[2], Is.EqualTo(16777216 + 1000 * (double)(-16777216f / 1000)).Within(1e-6));
+    }
+
+    [Test]
+    public void A_union_has_the_bits_of_both_and_no_word_more([Values(1, 2, 31, 128, 129, 1000)] int words)
+    {
+        Random random = new(words);
+        uint[] a = [.. Enumerable.Range(0, words + 1).Select(_ => (uint)random.NextInt64(1L << 32))];
+        uint[] b = [.. Enumerable.Range(0, words + 1).Select(_ => (uint)random.NextInt64(1L << 32))];
+        uint[] union = [.. a.Zip(b, (x, y) => x | y).Take(words)];
+        DeviceBuffer first = UploadPacked<uint>(a);
+        DeviceBuffer second = UploadPacked<uint>(b);
+        DeviceBuffer target = PoisonedBytes((words + 1) * 4);
+        Device.Clear(target);
+        Device.Census.Union(words, first, second, target);
+        Assert.That(DownloadPacked<uint>(target, words + 1), Is.EqualTo(union.Append(0u)));
+        Device.Census.Union(words, first, second, second);
+        Assert.That(DownloadPacked<uint>(second, words + 1), Is.EqualTo(union.Append(b[words])), "into the second");
+        Device.Census.Union(words, first, second, first);
+        Assert.That(DownloadPacked<uint>(first, words + 1), Is.EqualTo(union.Append(a[words])), "into the first");
     }
 
     [Test]

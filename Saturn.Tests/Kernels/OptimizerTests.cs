@@ -19,6 +19,9 @@ public sealed class OptimizerTests(string device) : KernelTest(device)
         ("SGD, decoupled decay", SgdRule with { DecoupledWeightDecay = true }, false),
         ("Adam", AdamRule, false),
         ("AdamW", AdamRule with { DecoupledWeightDecay = true }, false),
+        ("dual averaging", SgdRule with { Rule = OptimizerRule.DualAveraging, Momentum = 0 }, true),
+        ("dual averaging with momentum", SgdRule with { Rule = OptimizerRule.DualAveraging }, false),
+        ("dual averaging, Nesterov, decoupled decay", SgdRule with { Rule = OptimizerRule.DualAveraging, Nesterov = true, DecoupledWeightDecay = true }, false),
     ];
 
     private static IEnumerable<TestCaseData> Cases => Rules.Select((rule, index) => new TestCaseData(index).SetArgDisplayNames(rule.Name));
@@ -33,16 +36,21 @@ public sealed class OptimizerTests(string device) : KernelTest(device)
         DeviceBuffer weight = Upload(shape, start);
         DeviceBuffer first = Upload(shape, new float[start.Length]);
         DeviceBuffer second = Upload(shape, new float[start.Length]);
+        DeviceBuffer accumulator = Upload(shape, RandomValues(start.Length, 5)); // taken for the weight at the first step, whatever it holds
         bool adam = rule.Rule == OptimizerRule.Adam;
+        bool averages = rule.Rule == OptimizerRule.DualAveraging;
         double[] w = [.. start.Select(value => (double)value)];
+        double[] a = [.. w];
         double[] m = new double[w.Length];
         double[] v = new double[w.Length];
         const double rate = 0.01, decay = 0.05, l1 = 0.02, l2 = 0.03;
         for (int step = 1; step <= 10; step++)
         {
             float[] gradient = RandomValues(start.Length, 10 + step);
+            DeviceBuffer last = averages ? accumulator : adam ? second : default;
             OptimizerTensor tensor = new(
-                weight, Upload(shape, gradient), plain ? default : first, adam ? second : default, 5, 9, 37, (float)rate, (float)decay, (float)l1, (float)l2, 0, 1, default, default, default);
+                weight, Upload(shape, gradient), !plain ? first : averages ? accumulator : default, plain ? default : last, 5, 9, 37, (float)rate, (float)decay, (float)l1, (float)l2, 0, 1,
+                default, default, default, Threshold: 0.03f * step, LastThreshold: 0.03f * (step - 1));
             Device.Optimizer.Update(rule with { Step = step }, [tensor]);
             for (int i = 0; i < w.Length; i++)
             {
@@ -54,6 +62,12 @@ public sealed class OptimizerTests(string device) : KernelTest(device)
                     v[i] = 0.999 * v[i] + 0.001 * g * g;
                     w[i] = kept - rate * (m[i] / (1 - Math.Pow(0.9, step))) / (Math.Sqrt(v[i] / (1 - Math.Pow(0.999, step))) + 1e-8);
                 }
+                else if (averages)
+                {
+                    m[i] = rule.Momentum * m[i] + g;
+                    a[i] -= rate * ((rule.DecoupledWeightDecay ? decay * a[i] : 0) + (rule.Nesterov ? g + rule.Momentum * m[i] : m[i]));
+                    w[i] = Math.Sign(a[i]) * Math.Max(Math.Abs(a[i]) - 0.03f * step, 0);
+                }
                 else
                 {
                     m[i] = rule.Momentum * m[i] + g;
@@ -63,6 +77,70 @@ public sealed class OptimizerTests(string device) : KernelTest(device)
         }
 
         AssertClose(Download(shape, weight), w, 2e-6, "w");
+        if (averages)
+        {
+            AssertClose(Download(shape, accumulator), a, 2e-6, "a");
+            Assert.That(Download(shape, weight).Count(value => value == 0), Is.InRange(start.Length / 5, start.Length / 2), "about 0.3 of values that were even in [−1, 1)");
+        }
+    }
+
+    [Test]
+    public void A_threshold_of_zero_gives_the_bits_of_SGD_whatever_the_accumulator_holds()
+    {
+        Shape shape = new(5, 3, 37);
+        float[] start = RandomValues(shape.ElementCount, 1);
+        DeviceBuffer[] weights = [Upload(shape, start), Upload(shape, start)];
+        DeviceBuffer[] momenta = [Upload(shape, new float[start.Length]), Upload(shape, new float[start.Length])];
+        DeviceBuffer gradient = Upload(shape, RandomValues(start.Length, 2));
+        DeviceBuffer accumulator = Poisoned(shape);
+        OptimizerTensor tensor = new(weights[0], gradient, momenta[0], default, 5, 3, 37, 0.1f, 0.01f, 0.02f, 0.03f, 0.1f, 1, UploadPacked<uint>([0b10110u]), default, default);
+        for (int step = 1; step <= 3; step++)
+        {
+            OptimizerStep rule = SgdRule with { Step = step, NoiseStep = (ulong)step };
+            Device.Optimizer.Update(rule, [tensor]);
+            Device.Optimizer.Update(
+                rule with { Rule = OptimizerRule.DualAveraging }, [tensor with { Weight = weights[1], FirstMoment = momenta[1], SecondMoment = accumulator }]);
+        }
+
+        Assert.That(Download(shape, weights[1]), Is.EqualTo(Download(shape, weights[0])));
+        Assert.That(Download(shape, accumulator), Is.EqualTo(Download(shape, weights[0])));
+        Assert.That(Download(shape, weights[0]), Is.Not.EqualTo(start));
+    }
+
+    [Test]
+    public void A_weight_that_was_written_restarts_its_accumulator()
+    {
+        // The last threshold was 2. Left alone: 1 of 3, 0 of −2, −1 of −3. Written: 5 and −5 over those, 4 over a 0, 0 over a 1.
+        Shape shape = new(7);
+        DeviceBuffer accumulator = Upload(shape, [3, -2, -3, 3, -3, 1, 3]);
+        DeviceBuffer weight = Upload(shape, [1, 0, -1, 5, -5, 4, 0]);
+        OptimizerTensor tensor = new(
+            weight, Upload(shape, new float[7]), accumulator, default, 1, 1, 7, 1, 0, 0, 0, 0, 1, default, default, default, Threshold: 2.5f, LastThreshold: 2, IsVector: true);
+        Device.Optimizer.Update(SgdRule with { Rule = OptimizerRule.DualAveraging, Momentum = 0, Step = 1 }, [tensor]);
+        Assert.That(Download(shape, accumulator), Is.EqualTo(new float[] { 3, -2, -3, 7, -7, 6, 0 }));
+        Assert.That(Download(shape, weight), Is.EqualTo(new[] { 0.5f, 0, -0.5f, 4.5f, -4.5f, 3.5f, 0 }));
+    }
+
+    [Test]
+    public void Noise_enters_before_the_threshold_and_what_is_not_a_number_passes_it()
+    {
+        Shape shape = new(2, 100);
+        float[] start = new float[200];
+        start[7] = float.NaN;
+        start[8] = 4;
+        start[9] = -3;
+        start[10] = 2;
+        DeviceBuffer accumulator = Upload(shape, start);
+        DeviceBuffer weight = Upload(shape, start);
+        OptimizerTensor tensor = new(
+            weight, Upload(shape, new float[200]), accumulator, default, 2, 1, 100, 0.1f, 0, 0, 0, 0.5f, 3, UploadPacked<uint>([0b10u]), default, default, Threshold: 2);
+        Device.Optimizer.Update(SgdRule with { Rule = OptimizerRule.DualAveraging, Momentum = 0, Step = 1 }, [tensor]);
+        float[] w = Download(shape, weight);
+        float[] a = Download(shape, accumulator);
+        Assert.That(w[7..11], Is.EqualTo(new[] { float.NaN, 2, -1, 0 }), "no noise in row 0, and |a| = 2 is not above the threshold");
+        Assert.That(a[100..], Has.None.Zero, "noise in row 1, to the accumulator");
+        Assert.That(w[100..], Is.EqualTo(a[100..].Select(value => Math.Abs(value) <= 2 ? 0 : Math.Sign(value) * (Math.Abs(value) - 2))), "four deviations away: hardly one passes");
+        Assert.That(w[100..].Count(value => value == 0), Is.GreaterThan(95));
     }
 
     [Test]
@@ -170,6 +248,7 @@ public sealed class OptimizerTests(string device) : KernelTest(device)
         List<OptimizerTensor> tensors = [];
         DeviceBuffer scale = Put<float>([0.37f]);
         Random random = new(4);
+        bool averages = rule.Rule == OptimizerRule.DualAveraging;
         for (int t = 0; t < (plain ? 330 : 60); t++)
         {
             int rows = t % 3 == 0 ? 1 : random.Next(1, 40);
@@ -179,9 +258,9 @@ public sealed class OptimizerTests(string device) : KernelTest(device)
             bool vector = rows == 1 && middle == 1;
             uint[] flags = [.. Enumerable.Range(0, 32).Select(_ => (uint)random.Next() * 2)];
             tensors.Add(new OptimizerTensor(
-                Floats(shape), Floats(shape), plain ? default : Floats(shape), rule.Rule == OptimizerRule.Adam ? Floats(shape, positive: true) : default, rows, middle, columns, 0.1f,
+                Floats(shape), Floats(shape), plain && !averages ? default : Floats(shape), rule.Rule == OptimizerRule.Adam || (averages && !plain) ? Floats(shape, positive: true) : default, rows, middle, columns, 0.1f,
                 t % 4 * 0.01f, t % 5 == 0 ? 0 : 0.002f, t % 2 * 0.03f, t % 7 == 0 ? 0 : 0.01f * (t % 60), (uint)t, t % 3 == 2 ? default : Put<uint>(flags),
-                vector || t % 2 == 0 ? default : Put<int>(Indices(rows)), t % 4 < 2 ? default : Put<int>(Indices(columns)), t % 11 == 5 ? 0.1f : 0, vector));
+                vector || t % 2 == 0 ? default : Put<int>(Indices(rows)), t % 4 < 2 ? default : Put<int>(Indices(columns)), t % 11 == 5 ? 0.1f : 0, vector, t % 5 == 3 ? 0 : 0.3f, 0.2f));
         }
 
         for (int step = 1; step <= 2; step++)

@@ -49,6 +49,7 @@ public sealed class SurgeryTests(string device) : EngineTest(device)
     [TestCase("adam", 10, 1e-3)]
     [TestCase("sgd", 1, 1e-5)]
     [TestCase("adam", 1, 1e-5)]
+    [TestCase("directional", 10, 1e-4)]
     public void Training_goes_on_as_it_would_have_for_the_masked_network(string rule, int steps, double tolerance)
     {
         for (int seed = 0; seed < 6; seed++)
@@ -64,12 +65,13 @@ public sealed class SurgeryTests(string device) : EngineTest(device)
         }
     }
 
-    [Test]
-    public void Weights_and_moments_are_gathered_bit_for_bit()
+    [TestCase("adam")]
+    [TestCase("directional")]
+    public void Weights_and_moments_are_gathered_bit_for_bit(string rule)
     {
         using Model model = new RandomResidualNetwork(Device, 5);
         model.Initialize(5);
-        using Adam optimizer = new(PruningRun.CreateGroups(model, 1e-3, 1e-4));
+        using Optimizer optimizer = CreateOptimizer(rule, PruningRun.CreateGroups(model, 1e-3, 1e-4));
         Step(model, optimizer, 1);
         ChannelGraph graph = ChannelGraph.Trace(model, Images);
         Dictionary<string, float[]> weights = model.Parameters.ToDictionary(p => p.Name, p => p.Value.ToArray());
@@ -338,8 +340,7 @@ public sealed class SurgeryTests(string device) : EngineTest(device)
     {
         using Model model = new RandomResidualNetwork(Device, seed);
         model.Initialize((ulong)seed);
-        IReadOnlyList<ParameterGroup> groups = PruningRun.CreateGroups(model, 1e-3, 0);
-        using Optimizer optimizer = rule == "sgd" ? new Sgd(groups, 0.9) : new Adam(groups, epsilon: 1e-3);
+        using Optimizer optimizer = CreateOptimizer(rule, PruningRun.CreateGroups(model, 1e-3, 0));
         Step(model, optimizer, 100);
         ChannelGraph graph = ChannelGraph.Trace(model, Images);
         Dictionary<UnitGroup, bool[]> marks = Silence(graph, seed, 0.4);
@@ -362,8 +363,21 @@ public sealed class SurgeryTests(string device) : EngineTest(device)
             results = model.Parameters.ToDictionary(p => p.Name, p => p.Value.ToArray());
         }
 
+        if (rule == "directional")
+        {
+            float[] weights = [.. results.Where(pair => model.Parameters.Single(p => p.Name == pair.Key).Role == ParameterRole.Weight).SelectMany(pair => pair.Value)];
+            Assert.That(weights.Count(value => value == 0), Is.InRange(weights.Length / 100, weights.Length / 2), $"pruned weights of {weights.Length}");
+        }
+
         return results;
     }
+
+    private static Optimizer CreateOptimizer(string rule, IReadOnlyList<ParameterGroup> groups) => rule switch
+    {
+        "sgd" => new Sgd(groups, 0.9),
+        "adam" => new Adam(groups, epsilon: 1e-3),
+        _ => new DirectionalPruning(groups, 4, 0.55, 0.9),
+    };
 
     private void Step(Model model, Optimizer optimizer, int seed, Shape? shape = null)
     {
