@@ -97,6 +97,7 @@ public sealed class Trainer : IDisposable
                 model, optimizer, method, TotalSteps, recipe.InputShape(1), (int)imagesPerStep, stepsPerEpoch, saved?.State.Dense, options.Seed, saved?.ReadMethodState());
             saved?.Restore(optimizer, options.Optimizer);
             saved?.RestoreMasks(pruning);
+            saved?.RestoreLiveness(model);
         }
         catch
         {
@@ -415,7 +416,14 @@ public sealed class Trainer : IDisposable
     private Optimizer CreateOptimizer(PruningMethod method)
     {
         IReadOnlyList<ParameterGroup> groups = PruningRun.CreateGroups(model, options.PeakLearningRate, options.WeightDecay, options.DecayNorms);
-        Optimizer created = method.CreateOptimizer(groups, options.Momentum, options.Nesterov) ?? options.Optimizer switch
+        Optimizer? own = method.CreateOptimizer(groups, options.Momentum, options.Nesterov);
+        if (own is not null && options.Optimizer != "sgd")
+        {
+            own.Dispose();
+            throw new ArgumentException($"--method {options.Method} is an update rule of its own, so --optimizer {options.Optimizer} does not go with it; leave that out.");
+        }
+
+        Optimizer created = own ?? options.Optimizer switch
         {
             "sgd" => new Sgd(groups, options.Momentum, options.Nesterov, options.DecoupledDecay),
             "adam" => new Adam(groups, epsilon: options.AdamEpsilon),

@@ -181,6 +181,13 @@ public sealed class DemonPruning : PruningMethod
         }
 
         activity.Threshold = (float)(options.DeadThreshold ?? activity.Threshold);
+        activity.WindowLength = options.NoiseWindow;
+        activity.Liveness = options.NoiseLiveness switch
+        {
+            NoiseLiveness.Window => LivenessMemory.Window,
+            NoiseLiveness.Census => LivenessMemory.Census,
+            _ => LivenessMemory.Batch,
+        };
         if (activity.Criterion == ActivityCriterion.MagnitudeAtLeastThreshold && activity.Threshold == 0)
         {
             throw new ArgumentException($"No magnitude is below 0, so no unit of {activity.Name} could ever be dead; give --dead-threshold a value above 0.");

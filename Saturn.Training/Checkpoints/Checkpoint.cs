@@ -66,10 +66,11 @@ public sealed record RunProgress
 /// <param name="OptimizerSteps">Steps the optimizer has taken.</param>
 /// <param name="Progress">What the run has counted.</param>
 /// <param name="MethodNumbers">What the pruning method must know again.</param>
+/// <param name="Liveness">What the groups remember of earlier steps' activity, where the noise goes by that: words of bits.</param>
 public sealed record CheckpointState(
     int Format, ModelRecipe Recipe, Dictionary<string, int> Channels, Dictionary<string, ShortcutState> Shortcuts, Dictionary<string, int[]> OriginalRows,
     Dictionary<string, int[]> OriginalColumns, Dictionary<string, int[]> OriginalChannels, DenseNetwork Dense, string Optimizer, long OptimizerSteps, RunProgress Progress,
-    Dictionary<string, double>? MethodNumbers = null);
+    Dictionary<string, double>? MethodNumbers = null, Dictionary<string, int[][]>? Liveness = null);
 
 /// <summary>
 /// A checkpoint folder: <c>model.safetensors</c>, <c>optimizer.safetensors</c>, <c>state.json</c> and their checksums. A pruned network is built from it at its pruned widths. Random numbers are
@@ -184,7 +185,9 @@ public sealed class Checkpoint
                 model.Parameters.Where(parameter => parameter.OriginalColumns is not null)
                     .ToDictionary(parameter => parameter.Name, parameter => parameter.OriginalColumns!.Values.ToArray()),
                 model.Activities.Where(activity => activity.OriginalChannels is not null).ToDictionary(activity => activity.Name, activity => activity.OriginalChannels!),
-                pruning.Accounting.Dense, optimizerName, optimizer.StepCount, progress, method.Numbers);
+                pruning.Accounting.Dense, optimizerName, optimizer.StepCount, progress, method.Numbers,
+                model.Activities.Select(activity => (activity.Name, Steps: activity.ReadLiveness())).Where(entry => entry.Steps.Count > 0)
+                    .ToDictionary(entry => entry.Name, entry => entry.Steps.ToArray()));
             AtomicFile.WriteText(Path.Combine(temporary, StateFile), JsonSerializer.Serialize(checkpoint, RunJson.Default.CheckpointState));
             Checksums.Write(temporary, ModelFile, OptimizerFile, StateFile);
             DeleteIfThere(old);
@@ -286,6 +289,18 @@ public sealed class Checkpoint
             .Where(pair => pair.Key.StartsWith(MethodArray, StringComparison.Ordinal))
             .ToDictionary(pair => pair.Key[MethodArray.Length..], pair => pair.Value.Values),
     };
+
+    /// <summary>Gives the groups back what they remembered, after the method has set what they are to remember.</summary>
+    public void RestoreLiveness(Model model)
+    {
+        foreach (ChannelActivity activity in model.Activities)
+        {
+            if (State.Liveness?.GetValueOrDefault(activity.Name) is { } steps)
+            {
+                activity.RestoreLiveness(steps);
+            }
+        }
+    }
 
     /// <summary>Who was dead, if that was counted.</summary>
     public float[]? ReadMortality() => SafeTensors.Read(Path.Combine(folder, OptimizerFile)).GetValueOrDefault(MortalityArray)?.Values;
