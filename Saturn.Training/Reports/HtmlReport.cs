@@ -12,36 +12,6 @@ namespace Saturn.Training.Reports;
 /// </summary>
 public static class HtmlReport
 {
-    // Okabe and Ito's palette, which colour-blind readers can tell apart.
-    private static readonly string[] Palette = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31", "#7F7F7F"];
-
-    private const string Style = """
-        :root { color-scheme: light dark; --ink: #1c2430; --soft: #5b6675; --line: #d9dee6; --card: #f6f8fb; --page: #ffffff; --accent: #0072B2; }
-        @media (prefers-color-scheme: dark) { :root { --ink: #e6eaf0; --soft: #9aa6b5; --line: #33404f; --card: #1b232d; --page: #12181f; --accent: #56B4E9; } }
-        * { box-sizing: border-box; }
-        body { margin: 0; background: var(--page); color: var(--ink); font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
-        main { max-width: 1180px; margin: 0 auto; padding: 32px 24px 64px; }
-        h1 { font-size: 28px; margin: 0 0 4px; } h2 { font-size: 19px; margin: 40px 0 12px; }
-        .note { color: var(--soft); margin: 0 0 16px; }
-        .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(165px, 1fr)); gap: 12px; }
-        .card { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 12px 16px; }
-        .card b { display: block; font-size: 22px; font-variant-numeric: tabular-nums; } .card span { color: var(--soft); font-size: 13px; }
-        .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(440px, 1fr)); gap: 16px; }
-        .chart { margin: 0; border: 1px solid var(--line); border-radius: 10px; padding: 12px 14px; }
-        .chart figcaption { font-weight: 600; margin-bottom: 4px; } .chart svg { width: 100%; height: auto; display: block; }
-        .chart text { font-size: 11px; fill: var(--soft); } .chart .grid { stroke: var(--line); stroke-width: 1; }
-        .legend { list-style: none; display: flex; flex-wrap: wrap; gap: 4px 16px; margin: 4px 0 0; padding: 0; font-size: 13px; color: var(--soft); }
-        .legend i { display: inline-block; width: 12px; height: 12px; border-radius: 3px; margin-right: 6px; vertical-align: -1px; }
-        .scroll { overflow-x: auto; }
-        table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-        th, td { text-align: right; padding: 5px 12px; border-bottom: 1px solid var(--line); white-space: nowrap; }
-        th:first-child, td:first-child { text-align: left; } th { color: var(--soft); font-weight: 600; }
-        .bar { display: inline-block; width: 120px; height: 9px; background: var(--line); border-radius: 5px; overflow: hidden; vertical-align: middle; }
-        .bar i { display: block; height: 100%; background: var(--accent); }
-        pre { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 14px; overflow-x: auto; font-size: 13px; }
-        @media print { .chart, .card { break-inside: avoid; } }
-        """;
-
     /// <summary>Writes <c>report.html</c> into the last run's folder.</summary>
     /// <param name="runs">One run, or several to compare; the last one is the subject.</param>
     /// <returns>The page's path.</returns>
@@ -58,12 +28,10 @@ public static class HtmlReport
     {
         Loaded subject = runs[^1];
         StringBuilder html = new();
-        html.Append("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"/><meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>");
-        html.Append($"<title>{Encode(subject.Name)} · Saturn</title><style>{Style}</style></head><body><main>");
         TrainingOptions options = subject.Options;
         html.Append($"<h1>{Encode(subject.Name)}</h1>");
         html.Append(Invariant(
-            $"<p class=\"note\">{Encode(options.Model)} of width {options.Width} on {Encode(options.Data.Split(':')[0])}, {options.Epochs} epochs of batch {options.Batch}, {Encode(options.Optimizer)}, seed {options.Seed}{(options.Pruning is { } p ? $"; Demon Pruning with λ = {p.Lambda:G4}, σ = {p.NoiseStandardDeviation:G4}, a census every {p.PruneEvery} steps" : "; dense")}.</p>"));
+            $"<p class=\"note\">{Encode(options.Model)} of width {options.Width} on {Encode(options.Data.Split(':')[0])}, {options.Epochs} epochs of batch {options.Batch}, {Encode(options.Optimizer)}, seed {options.Seed}{(options.Pruning is { } p && options.Method == "demp" ? $"; Demon Pruning with λ = {p.Lambda:G4}, σ = {p.NoiseStandardDeviation:G4}, a census every {p.PruneEvery} steps" : "; " + Encode(options.Method))}.</p>"));
         if (subject.Summary is { } summary)
         {
             AppendCards(html, summary);
@@ -82,7 +50,7 @@ public static class HtmlReport
         }
 
         html.Append("<h2>Configuration</h2><pre>").Append(Encode(JsonSerializer.Serialize(options, RunJson.Default.TrainingOptions))).Append("</pre>");
-        return html.Append("</main></body></html>\n").ToString();
+        return HtmlPage.Complete(subject.Name, html);
     }
 
     private static void AppendCards(StringBuilder html, RunSummary summary)
@@ -144,11 +112,11 @@ public static class HtmlReport
         {
             // Shares make layers of different widths comparable; the widest eight changes tell the story, and the table below has all.
             int[] shown = [.. Enumerable.Range(0, summary.Layers.Count)
-                .OrderByDescending(i => summary.Layers[i].ChannelsBefore - summary.Layers[i].ChannelsAfter).Take(Palette.Length).Order()];
+                .OrderByDescending(i => summary.Layers[i].ChannelsBefore - summary.Layers[i].ChannelsAfter).Take(HtmlPage.Palette.Count).Order()];
             html.Append(LineChart.Draw(
                 "Live channels by layer, of dense", "epoch",
                 [.. shown.Select((i, color) => new ChartSeries(
-                    summary.Layers[i].Name, Palette[color],
+                    summary.Layers[i].Name, HtmlPage.Palette[color],
                     [.. subject.Metrics.Where(m => i < m.LiveChannels.Count).Select(m => ((double)m.Epoch, (double)m.LiveChannels[i] / summary.Layers[i].ChannelsBefore))]))],
                 percent: true, fromZero: true));
         }
@@ -160,7 +128,7 @@ public static class HtmlReport
     [
         .. runs.Select((run, i) => new ChartSeries(
             string.Join(", ", new[] { runs.Count > 1 || what.Length == 0 ? run.Name : "", what }.Where(part => part.Length > 0)),
-            Palette[(firstColor + i) % Palette.Length], [.. run.Metrics.Select(m => ((double)m.Epoch, value(m)))])),
+            HtmlPage.Palette[(firstColor + i) % HtmlPage.Palette.Count], [.. run.Metrics.Select(m => ((double)m.Epoch, value(m)))])),
     ];
 
     private static void AppendUnits(StringBuilder html, RunSummary summary)

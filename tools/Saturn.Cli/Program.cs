@@ -14,6 +14,7 @@ RootCommand root = new("Saturn trains networks while their dead channels are rem
 root.Subcommands.Add(DemoCommand.Create());
 root.Subcommands.Add(TrainCommand.Create());
 root.Subcommands.Add(MethodsCommand.Create());
+root.Subcommands.Add(LabCommand.Create());
 root.Subcommands.Add(EvalCommand.Create());
 root.Subcommands.Add(ReportCommand.Create());
 root.Subcommands.Add(InfoCommand.Create());
