@@ -121,6 +121,12 @@ public sealed class ChannelActivity : IDisposable
         _ => Flags,
     };
 
+    /// <summary>
+    /// A gate on every channel [channels], which multiplies the activation's output; none unless someone sets it, who also disposes it. Its gradient is what closing a channel would do to the loss, to
+    /// first order ("Pruning via Iterative Ranking of Sensitivity Statistics", Verdenius et al. 2020).
+    /// </summary>
+    public Tensor Gates { get; set; }
+
     /// <summary>Starts anew: the next forward pass overwrites the bits, later ones are combined by OR until the next reset.</summary>
     public void Reset()
     {
@@ -311,6 +317,9 @@ public sealed class ChannelActivity : IDisposable
         censusFlags.Dispose();
         censusFlags = default;
     }
+
+    /// <summary>The activation's output behind the gates, if there are any.</summary>
+    internal Tensor Gated(Tensor output) => Gates.IsNone ? output : Operations.Operation.Multiply(output, Gates);
 
     private void FreeStatistics()
     {

@@ -20,7 +20,7 @@ public static partial class Operation
             Tape.Record(node, output, input);
         }
 
-        return output;
+        return activity is null ? output : activity.Gated(output);
     }
 
     /// <summary>max(x, 0).</summary>

@@ -98,7 +98,7 @@ public static partial class Operation
         }
 
         saved.Dispose();
-        return output;
+        return tail.Activity is null ? output : tail.Activity.Gated(output);
     }
 
     private static void RecordNormalization(BatchNormNode node, Tensor output, Tensor input, in BatchNormArguments arguments, Tensor residual)

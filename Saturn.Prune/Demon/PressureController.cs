@@ -41,18 +41,9 @@ internal sealed class PressureController(double target, SparsityMetric metric, d
     /// <summary>Refuses a target that no removal reaches.</summary>
     public void Begin(PruningRun run)
     {
-        RemovalPreview all = new(run);
-        foreach (UnitGroup group in run.Graph.Groups.Where(group => group.PinnedBecause is null && group.Channels > 0))
+        if (!HasArrived)
         {
-            all.Remove(group, group.Activity.AllRemoved is null ? group.Channels - 1 : group.Channels);
-        }
-
-        double most = all.Sparsity(metric);
-        if (most < target && !HasArrived)
-        {
-            string metricName = metric.ToString().ToLowerInvariant();
-            throw new ArgumentException(
-                $"A sparsity of {target:0.###} of {metricName} cannot be met: with one unit left in every prunable layer the network has {most:0.###}. Ask for at most {Math.Floor(most * 1000) / 1000:0.###}, or for another --target-metric.");
+            RemovalPreview.RequirePossible(run, target, metric);
         }
     }
 

@@ -1,0 +1,92 @@
+using Saturn.Engine;
+using Saturn.Engine.Operations;
+using Saturn.Kernels;
+
+namespace Saturn.Prune.Scores;
+
+/// <summary>
+/// Puts a gate on every unit and takes the gradient of the loss with respect to the gates, summed over batches. The network runs in training mode, because running statistics mean nothing before training;
+/// they are put back afterwards bit for bit, and no gradient is left on the parameters.
+/// </summary>
+internal sealed class GateGradients : IDisposable
+{
+    private readonly PruningRun run;
+    private readonly int batches;
+    private readonly UnitGroup[] groups;
+    private readonly List<(Parameter Parameter, float[] Values)> statistics;
+
+    /// <summary>Prepares the gates, all 1.</summary>
+    /// <exception cref="InvalidOperationException">The run has no labelled images.</exception>
+    public GateGradients(PruningRun run, int batches)
+    {
+        this.run = run;
+        this.batches = batches;
+        groups = [.. run.Graph.Groups.Where(group => group.Channels > 0)];
+        statistics = [.. run.Model.Parameters.Where(parameter => !parameter.IsTrained).Select(parameter => (parameter, parameter.Value.ToArray()))];
+        if (run.LabelledImages is null)
+        {
+            throw new InvalidOperationException($"{run.Method.GetType().Name} needs gradients, but PruningRun.LabelledImages is not set.");
+        }
+
+        foreach (UnitGroup group in groups)
+        {
+            Shape shape = new(group.Channels);
+            Tensor gates = Tensor.AllocateUnscoped(run.Model.Device, shape);
+            run.Model.Device.Elementwise.Fill(shape, gates.Buffer, 1);
+            group.Activity.Gates = gates.RequireGradient();
+            group.Activity.IsPaused = true;
+        }
+    }
+
+    /// <summary>Sets the gates to 1 + step·direction.</summary>
+    public void Move(IReadOnlyDictionary<UnitGroup, double[]> direction, double step)
+    {
+        foreach (UnitGroup group in groups)
+        {
+            group.Activity.Gates.CopyFrom([.. direction[group].Select(value => (float)(1 + step * value))]);
+        }
+    }
+
+    /// <summary>Σ over the batches of ∂L/∂g at the present gates.</summary>
+    public Dictionary<UnitGroup, double[]> Take()
+    {
+        Dictionary<UnitGroup, double[]> sums = groups.ToDictionary(group => group, group => new double[group.Channels]);
+        bool training = run.Model.IsTraining;
+        run.Model.SetTraining(true);
+        run.LabelledImages!(batches, (images, labels) =>
+        {
+            using TensorScope scope = new();
+            run.Model.BeginStep(0);
+            Operation.SoftmaxCrossEntropy(run.Model.Forward(images), labels).Backward();
+            foreach (UnitGroup group in groups)
+            {
+                float[] gradient = group.Activity.Gates.CopyGradient().ToArray();
+                for (int c = 0; c < gradient.Length; c++)
+                {
+                    sums[group][c] += gradient[c];
+                }
+            }
+
+            run.Optimizer.ClearGradients();
+            run.Accounting.CountForward(images.Shape[0], 3);
+        });
+        run.Model.SetTraining(training);
+        return sums;
+    }
+
+    /// <summary>Takes the gates away and puts the running statistics back.</summary>
+    public void Dispose()
+    {
+        foreach (UnitGroup group in groups)
+        {
+            group.Activity.Gates.Dispose();
+            group.Activity.Gates = default;
+            group.Activity.IsPaused = false;
+        }
+
+        foreach (var (parameter, values) in statistics)
+        {
+            parameter.Value.CopyFrom(values);
+        }
+    }
+}
