@@ -39,6 +39,7 @@ public sealed class Trainer : IDisposable
     private readonly RunProgress progress;
     private readonly int[] censusImages;
     private readonly Mortality? mortality;
+    private readonly MaskStability? stability;
     private readonly long stepsPerEpoch;
     private RunFolder? folder;
     private long savedStep;
@@ -118,6 +119,11 @@ public sealed class Trainer : IDisposable
         pruning.CensusImages = visit => Evaluator.ForEachBatch(device, training, censusImages, census.CensusBatch, (images, _) => visit(images));
         pruning.LabelledImages = (batches, visit) => Evaluator.ForEachBatch(
             device, training, EpochOrder.Sample(training.Count, (int)Math.Min(training.Count, (long)batches * options.Batch), options.Seed), options.Batch, visit);
+        if (pruning.Method.ChangesSingleWeights)
+        {
+            stability = new MaskStability(Accounting.Dense);
+        }
+
         if (options.CountDead is not null)
         {
             mortality = new Mortality(Accounting.Dense, options.CountDeadThreshold);
@@ -158,6 +164,8 @@ public sealed class Trainer : IDisposable
             CountDead();
         }
 
+        // A resumed run begins with the weights of its checkpoint, which are those of the end of an epoch unless it was stopped by hand.
+        stability?.Compare(model.Parameters);
         while (progress.Step < TotalSteps)
         {
             TrainEpoch((int)(progress.Step / stepsPerEpoch), cancellation);
@@ -318,8 +326,12 @@ public sealed class Trainer : IDisposable
 
         progress.BestAccuracy = Math.Max(progress.BestAccuracy, accuracy);
         long images = progress.EpochBatches * options.Batch;
+        MaskChange? change = stability?.Compare(model.Parameters);
         EpochMetrics metrics = new()
         {
+            MaskJaccard = change?.Jaccard,
+            MaskBorn = change?.Born,
+            MaskDied = change?.Died,
             Epoch = epoch + 1,
             Step = progress.Step,
             Loss = progress.EpochLoss / progress.EpochBatches,

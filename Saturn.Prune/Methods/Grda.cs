@@ -35,6 +35,9 @@ public sealed class Grda : PruningMethod
     public bool RemoveDead { get; set; } = true;
 
     /// <inheritdoc/>
+    public override bool ChangesSingleWeights => true;
+
+    /// <inheritdoc/>
     public override void Validate()
     {
         Require(C >= 0, "c", "0 or above", C);

@@ -15,6 +15,9 @@ public abstract class PruningMethod : IDisposable
     /// <summary>σ of the noise of the step that was last prepared; 0 for methods without noise.</summary>
     public virtual double NoiseStandardDeviation => 0;
 
+    /// <summary>Whether single weights come and go, so that the stability of their set is worth a log.</summary>
+    public virtual bool ChangesSingleWeights => false;
+
     /// <summary>Checks the settings on their own.</summary>
     /// <exception cref="ArgumentException">One sentence: the setting, what it must be, what came.</exception>
     public virtual void Validate()

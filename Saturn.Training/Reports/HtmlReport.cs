@@ -108,6 +108,11 @@ public static class HtmlReport
             html.Append(LineChart.Draw("Noise σ", "epoch", Lines([subject], "", m => m.NoiseStd, 2), fromZero: true));
         }
 
+        if (subject.Metrics.Any(m => m.MaskJaccard is not null))
+        {
+            html.Append(LineChart.Draw("Stability of the weights' set, |A∩B| / |A∪B| to the epoch before", "epoch", Lines([subject], "", m => m.MaskJaccard ?? double.NaN, 3), percent: true));
+        }
+
         if (subject.Summary is { } summary)
         {
             // Shares make layers of different widths comparable; the widest eight changes tell the story, and the table below has all.

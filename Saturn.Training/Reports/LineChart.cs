@@ -94,7 +94,7 @@ public static class LineChart
         return [.. Enumerable.Range(0, (int)(last - first) + 1).Select(i => (first + i) * step)];
     }
 
-    private static string Label(double value, bool percent)
+    internal static string Label(double value, bool percent)
     {
         if (percent)
         {

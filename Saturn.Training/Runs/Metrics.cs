@@ -44,6 +44,15 @@ public sealed record EpochMetrics
     /// <summary>1 − parameters / parameters of the dense network.</summary>
     public double WeightSparsity { get; init; }
 
+    /// <summary>|A∩B|/|A∪B| of the weights that are not zero now and at the end of the last epoch; null for methods that leave single weights alone.</summary>
+    public double? MaskJaccard { get; init; }
+
+    /// <summary>Weights that came back since the end of the last epoch.</summary>
+    public long? MaskBorn { get; init; }
+
+    /// <summary>Weights that went since the end of the last epoch.</summary>
+    public long? MaskDied { get; init; }
+
     /// <summary>Images trained a second of training time.</summary>
     public double ImagesPerSecond { get; init; }
 

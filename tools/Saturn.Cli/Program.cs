@@ -13,6 +13,7 @@ if (Console.IsOutputRedirected)
 RootCommand root = new("Saturn trains networks while their dead channels are removed, and measures what that is worth. Variables of the environment that it reads: saturn info --environment.");
 root.Subcommands.Add(DemoCommand.Create());
 root.Subcommands.Add(TrainCommand.Create());
+root.Subcommands.Add(SweepCommand.Create());
 root.Subcommands.Add(MethodsCommand.Create());
 root.Subcommands.Add(LabCommand.Create());
 root.Subcommands.Add(EvalCommand.Create());

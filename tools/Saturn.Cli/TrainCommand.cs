@@ -9,7 +9,18 @@ namespace Saturn.Cli;
 /// <summary><c>saturn train</c>: one run, dense or pruned while it trains.</summary>
 internal static class TrainCommand
 {
-    public static Command Create()
+    public static Command Create() => CreateWithReader().Command;
+
+    /// <summary>The options that a command line of <c>saturn train</c> asks for, without running anything.</summary>
+    /// <exception cref="ArgumentException">The command line does not parse, or an option does not fit.</exception>
+    public static TrainingOptions Read(IReadOnlyList<string> arguments)
+    {
+        var (command, read) = CreateWithReader();
+        ParseResult parsed = command.Parse([.. arguments]);
+        return parsed.Errors.Count == 0 ? read(parsed) : throw new ArgumentException(string.Join(" ", parsed.Errors.Select(error => CommandErrors.InPlainWords(error.Message))));
+    }
+
+    private static (Command Command, Func<ParseResult, TrainingOptions> Read) CreateWithReader()
     {
         TrainingOptions defaults = new();
         Command command = new("train", "Train a network, dense or pruned while it trains, into a run folder with metrics, checkpoints and a report.");
@@ -114,6 +125,12 @@ internal static class TrainCommand
                         $"--resume takes all options from the run's config.json, but {string.Join(", ", others)} came too; leave that out, or start another run under a new --run name.");
             }
 
+            return RunSession.Start(Read(result), folder, result.GetValue(overwrite));
+        });
+        return (command, Read);
+
+        TrainingOptions Read(ParseResult result)
+        {
             double? std = result.GetValue(noiseStd);
             double? variance = result.GetValue(noiseVariance);
             if (std is not null && variance is not null)
@@ -226,9 +243,8 @@ internal static class TrainCommand
                     },
             };
             options.Validate();
-            return RunSession.Start(options, folder, result.GetValue(overwrite));
-        });
-        return command;
+            return options;
+        }
     }
 
     private static PressureSchedule ScheduleOf(string name) => name switch
