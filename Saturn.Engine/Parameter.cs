@@ -11,6 +11,9 @@ public enum ParameterRole
     /// <summary>An additive vector [out] beside a weight.</summary>
     Bias,
 
+    /// <summary>A learned table [tokens, channels] that is added to activations, such as position embeddings.</summary>
+    Embedding,
+
     /// <summary>γ of a normalization.</summary>
     NormalizationScale,
 

@@ -237,7 +237,7 @@ public readonly struct Tensor : IDisposable, IEquatable<Tensor>
     }
 
     /// <summary>
-    /// The gradient that the last backward pass left at this leaf, as a new tensor; for parameters see <see cref="Engine.Parameter.Gradient"/>.
+    /// The gradient that backward passes have added up at this leaf since it was last cleared, as a new tensor; for parameters see <see cref="Engine.Parameter.Gradient"/>.
     /// </summary>
     /// <exception cref="InvalidOperationException">No gradient arrived: the loss does not depend on this tensor, or it does not require one.</exception>
     public Tensor CopyGradient()
@@ -252,6 +252,9 @@ public readonly struct Tensor : IDisposable, IEquatable<Tensor>
         source.Device.Copy(source.Gradient.Buffer, copy.Buffer);
         return copy;
     }
+
+    /// <summary>Forgets the gradient of this leaf; the next backward pass starts anew.</summary>
+    public void ClearGradient() => Handle.ReleaseGradient();
 
     /// <summary>Runs the backward pass from this scalar loss; see <see cref="Tape.Backward(Tensor)"/>.</summary>
     public void Backward() => Tape.Current.Backward(this);

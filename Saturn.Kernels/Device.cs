@@ -48,6 +48,9 @@ public abstract class Device : IDisposable
     /// <summary>Batch and layer normalization, with residual sum and activation fused in.</summary>
     public abstract INormalizationKernels Normalization { get; }
 
+    /// <summary>Self-attention.</summary>
+    public abstract IAttentionKernels Attention { get; }
+
     /// <summary>Activation functions.</summary>
     public abstract IActivationKernels Activation { get; }
 

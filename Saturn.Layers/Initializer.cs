@@ -23,11 +23,14 @@ public enum FilterInitialization
 /// </summary>
 public static class Initializer
 {
+    // As usual for position embeddings (Dosovitskiy et al., "An Image Is Worth 16×16 Words", 2021).
+    private const float EmbeddingDeviation = 0.02f;
+
     // The standard deviation of a standard normal that is cut off at ±2.
     private const double TruncatedDeviation = 0.87962566103423978;
 
     /// <summary>
-    /// Sets every parameter of a module: filters as asked, matrices and biases uniform in ±1/√in, as is usual for linear layers, γ and running variances 1, β and
+    /// Sets every parameter of a module: filters as asked, matrices and biases uniform in ±1/√in, as is usual for linear layers, position embeddings N(0, 0.02²), γ and running variances 1, β and
     /// running means 0.
     /// </summary>
     public static void Initialize(Module module, ulong seed, FilterInitialization filters = FilterInitialization.KaimingNormalFanOut)
@@ -48,6 +51,9 @@ public static class Initializer
                 case ParameterRole.Weight or ParameterRole.Bias:
                     float bound = 1 / MathF.Sqrt(fanIn.GetValueOrDefault(Owner(parameter.Name), 1));
                     device.Random.Uniform(shape, KeyOf(parameter, seed), -bound, bound, buffer);
+                    break;
+                case ParameterRole.Embedding:
+                    device.Random.Normal(shape, KeyOf(parameter, seed), 0, EmbeddingDeviation, buffer);
                     break;
                 default:
                     float value = parameter.Role is ParameterRole.NormalizationScale or ParameterRole.RunningVariance ? 1 : 0;

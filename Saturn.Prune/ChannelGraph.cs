@@ -176,6 +176,13 @@ public sealed class ChannelGraph
                 output.Producers.Add(shift);
                 output.Shift = shift;
                 break;
+            case AttentionNode attention:
+                FlowOf(node, 0).Pin("attention reads it");
+                output.PinnedBecause = "attention produces it";
+
+                // Two products without a weight; a network's inputs come one image at a time.
+                layers.Add(new LayerCost($"attention{layers.Count(layer => layer.Parameters == 0)}", [], 0, 2 * attention.Shape.MultiplyAdds / attention.Shape.Batch));
+                break;
             case PoolingNode or DropoutNode:
                 output = FlowOf(node, 0);
                 break;
@@ -227,7 +234,7 @@ public sealed class ChannelGraph
 
         layers.Add(layerOf[weight] = new LayerCost(
             weight.Name.EndsWith(".weight", StringComparison.Ordinal) ? weight.Name[..^7] : weight.Name, weight.Shape.ToArray(), weight.Shape.ElementCount,
-            2 * shape.MultiplyAdds / shape.Batch));
+            2 * shape.MultiplyAdds / node.Input(0).Shape[0]));
         if (shape.Groups > 1)
         {
             input.Pin($"{weight.Name} convolves it in {shape.Groups} groups");

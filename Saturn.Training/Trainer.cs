@@ -71,7 +71,8 @@ public sealed class Trainer : IDisposable
         try
         {
             ModelRecipe recipe = new(
-                options.Model, options.Width, training.Classes, training.Height, training.Width, training.Channels, options.Activation, options.Seed);
+                options.Model, options.Width, training.Classes, training.Height, training.Width, training.Channels, options.Activation, options.Seed,
+                options.Patch, options.Depth, options.Heads);
             if (saved is null)
             {
                 model = ModelFactory.Create(recipe, device);

@@ -17,11 +17,20 @@ public sealed record TrainingOptions
     /// <summary>Use only so many validation images; null for all.</summary>
     public int? ValidationImages { get; init; }
 
-    /// <summary>The network: mlp, cnn, resnet18, resnet34, resnet50 or vgg16.</summary>
+    /// <summary>The network: mlp, cnn, resnet18, resnet34, resnet50, vgg16 or vit.</summary>
     public string Model { get; init; } = "resnet18";
 
     /// <summary>Channels of the first stage; 64 is the paper's.</summary>
     public int Width { get; init; } = 16;
+
+    /// <summary>Pixels of a patch's side, of the ViT.</summary>
+    public int Patch { get; init; } = 4;
+
+    /// <summary>Blocks of the ViT.</summary>
+    public int Depth { get; init; } = 6;
+
+    /// <summary>Attention heads of the ViT; 0 for one every 32 channels.</summary>
+    public int Heads { get; init; }
 
     /// <summary>The activation: relu, leakyrelu, gelu or silu.</summary>
     public string Activation { get; init; } = "relu";
@@ -125,6 +134,9 @@ public sealed record TrainingOptions
         Require(Batch >= 1, "batch", "at least 1 image", Batch);
         Require(Accumulate >= 1, "accumulate", "at least 1 batch", Accumulate);
         Require(Width >= 1, "width", "at least 1 channel", Width);
+        Require(Patch >= 1, "patch", "at least 1 pixel", Patch);
+        Require(Depth >= 1, "depth", "at least 1 block", Depth);
+        Require(Heads >= 0, "heads", "0 or above", Heads);
         Require(TrainImages is null or >= 1, "train-images", "at least 1", TrainImages);
         Require(ValidationImages is null or >= 1, "validation-images", "at least 1", ValidationImages);
         Require(PeakLearningRate > 0 && double.IsFinite(PeakLearningRate), "lr", "a positive number", PeakLearningRate);

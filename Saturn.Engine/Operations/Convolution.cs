@@ -23,7 +23,7 @@ public static partial class Operation
         Convolution(input, weight, bias, settings, DeviceBuffer.None);
 
     /// <summary>
-    /// Fully connected layer: input [batch, in], weight [out, in], bias [out] or none; y = x·Wᵀ + b. It runs as a convolution over 1×1 images.
+    /// Fully connected layer: input [batch, in] or [batch, tokens, in], weight [out, in], bias [out] or none; y = x·Wᵀ + b. It runs as a convolution over 1×1 images.
     /// </summary>
     public static Tensor Linear(Tensor input, Tensor weight, Tensor bias) => Linear(input, weight, bias, DeviceBuffer.None);
 
@@ -47,12 +47,12 @@ public static partial class Operation
     {
         Shape x = input.Shape;
         Shape w = weight.Shape;
-        if (x.Rank != 2 || w.Rank != 2 || x[1] != w[1])
+        if (x.Rank is not (2 or 3) || w.Rank != 2 || x.Channels != w[1])
         {
-            throw new ArgumentException($"A linear layer needs an input [batch, in] and a weight [out, in] of the same width, but got {x} and {w}.");
+            throw new ArgumentException($"A linear layer needs an input [batch, in] or [batch, tokens, in] and a weight [out, in] of the same width, but got {x} and {w}.");
         }
 
-        return Run(new ConvolutionShape(x[0], 1, 1, x[1], w[0], 1, 1), new Shape(x[0], w[0]), input, weight, bias, moments);
+        return Run(new ConvolutionShape(x.Rows, 1, 1, x.Channels, w[0], 1, 1), x.With(-1, w[0]), input, weight, bias, moments);
     }
 
     private static Tensor Run(in ConvolutionShape shape, Shape outputShape, Tensor input, Tensor weight, Tensor bias, DeviceBuffer moments)

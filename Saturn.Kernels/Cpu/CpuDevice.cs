@@ -20,6 +20,7 @@ public sealed class CpuDevice : Device
     private readonly CpuPooling pooling;
     private readonly CpuLoss loss;
     private readonly CpuRandom random;
+    private readonly CpuAttention attention;
     private readonly CpuCensus census;
     private readonly CpuCompaction compaction;
     private readonly CpuOptimizer optimizer;
@@ -47,6 +48,7 @@ public sealed class CpuDevice : Device
         pooling = new CpuPooling(team);
         loss = new CpuLoss(team);
         random = new CpuRandom(team);
+        attention = new CpuAttention(team);
         census = new CpuCensus(team, memory);
         compaction = new CpuCompaction(team);
         optimizer = new CpuOptimizer(team, memory);
@@ -100,6 +102,9 @@ public sealed class CpuDevice : Device
 
     /// <inheritdoc/>
     public override IRandomKernels Random => random;
+
+    /// <inheritdoc/>
+    public override IAttentionKernels Attention => attention;
 
     /// <inheritdoc/>
     public override ICensusKernels Census => census;

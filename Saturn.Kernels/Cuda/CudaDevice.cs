@@ -30,6 +30,7 @@ public sealed unsafe class CudaDevice : Device
         Pooling = new CudaPooling(context);
         Loss = new CudaLoss(context);
         Random = new CudaRandom(context);
+        Attention = new CudaAttention(context);
         Census = new CudaCensus(context);
         Compaction = new CudaCompaction(context);
         Optimizer = new CudaOptimizer(context);
@@ -77,6 +78,9 @@ public sealed unsafe class CudaDevice : Device
 
     /// <inheritdoc/>
     public override IRandomKernels Random { get; }
+
+    /// <inheritdoc/>
+    public override IAttentionKernels Attention { get; }
 
     /// <inheritdoc/>
     public override ICensusKernels Census { get; }

@@ -77,6 +77,9 @@ public sealed class ObservedDevice : Device
     public override IRandomKernels Random => kernels;
 
     /// <inheritdoc/>
+    public override IAttentionKernels Attention => kernels;
+
+    /// <inheritdoc/>
     public override ICensusKernels Census => kernels;
 
     /// <inheritdoc/>

@@ -7,7 +7,7 @@ namespace Saturn.Kernels.Diagnostics;
 /// stand in the other part.
 /// </summary>
 internal sealed partial class ObservedKernels(Action<KernelCall, KernelBody> observe)
-    : IElementwiseKernels, IReductionKernels, IMatrixKernels, IConvolutionKernels, IActivationKernels, IPoolingKernels, INormalizationKernels, ILossKernels, IRandomKernels, ICensusKernels,
+    : IElementwiseKernels, IReductionKernels, IMatrixKernels, IAttentionKernels, IConvolutionKernels, IActivationKernels, IPoolingKernels, INormalizationKernels, ILossKernels, IRandomKernels, ICensusKernels,
         ICompactionKernels, IOptimizerKernels
 {
     public void Unary(UnaryOperation operation, in Shape shape, DeviceBuffer input, DeviceBuffer output, float a, float b)

@@ -64,6 +64,23 @@ internal sealed partial class ObservedKernels
         (device, at) => device.Normalization.LayerBackward(
             rows, channels, at(input), at(gamma), at(saved), at(outputGradient), at(inputGradient), inputMode, at(gammaGradient), at(betaGradient), parameterMode));
 
+    public void Forward(in AttentionShape shape, DeviceBuffer packed, DeviceBuffer output, DeviceBuffer statistics)
+    {
+        AttentionShape s = shape;
+        Observe(
+            "attention.Forward", Describe(s), [packed], [output, statistics],
+            (device, at) => device.Attention.Forward(s, at(packed), at(output), at(statistics)));
+    }
+
+    public void Backward(
+        in AttentionShape shape, DeviceBuffer packed, DeviceBuffer output, DeviceBuffer statistics, DeviceBuffer outputGradient, DeviceBuffer packedGradient, GradientMode mode)
+    {
+        AttentionShape s = shape;
+        Observe(
+            "attention.Backward", $"{Describe(s)}, {mode}", [packed, output, statistics, outputGradient, Old(packedGradient, mode)], [packedGradient, statistics],
+            (device, at) => device.Attention.Backward(s, at(packed), at(output), at(statistics), at(outputGradient), at(packedGradient), mode));
+    }
+
     public void SoftmaxCrossEntropyForward(
         int rows, int classes, float labelSmoothing, DeviceBuffer logits, DeviceBuffer labels, DeviceBuffer loss, DeviceBuffer probabilities, DeviceBuffer correct) => Observe(
         "loss.SoftmaxCrossEntropy", $"[{rows}, {classes}]", [logits, labels], [loss, probabilities, Whole(correct)],
@@ -161,6 +178,8 @@ internal sealed partial class ObservedKernels
 
     private static DeviceBuffer[] Buffers(OptimizerTensor tensor) =>
         [tensor.Weight, tensor.Gradient, tensor.FirstMoment, tensor.SecondMoment, tensor.LiveFlags, tensor.OriginalRows, tensor.OriginalColumns];
+
+    private static string Describe(in AttentionShape s) => $"[{s.Batch}, {s.Tokens}, 3·{s.Width}], {s.Heads} heads";
 
     private static string Describe(in BatchNormShape s, in NormalizationEpilogue tail) =>
         $"[{s.Rows}, {s.Channels}], {tail.Activation.Kind}{(tail.Residual.IsNone ? "" : $", residual of {tail.ResidualChannels} channels")}";

@@ -6,7 +6,7 @@ namespace Saturn.Layers.Models;
 public static class ModelFactory
 {
     /// <summary>The names that <see cref="Create"/> understands.</summary>
-    public static IReadOnlyList<string> Names { get; } = ["mlp", "cnn", "resnet18", "resnet34", "resnet50", "vgg16"];
+    public static IReadOnlyList<string> Names { get; } = ["mlp", "cnn", "resnet18", "resnet34", "resnet50", "vgg16", "vit"];
 
     /// <summary>Builds a model.</summary>
     /// <param name="recipe">What to build.</param>
@@ -41,6 +41,7 @@ public static class ModelFactory
             "resnet34" => new ResNet(device, recipe, plan, [3, 4, 6, 3], bottleneck: false),
             "resnet50" => new ResNet(device, recipe, plan, [3, 4, 6, 3], bottleneck: true),
             "vgg16" => new Vgg(device, recipe, plan),
+            "vit" => new VisionTransformer(device, recipe, plan),
             _ => throw new ArgumentException($"Unknown model '{recipe.Name}'; known: {string.Join(", ", Names)}."),
         };
 

@@ -50,7 +50,11 @@ internal sealed class GateGradients : IDisposable
     /// <summary>Σ over the batches of ∂L/∂g at the present gates.</summary>
     public Dictionary<UnitGroup, double[]> Take()
     {
-        Dictionary<UnitGroup, double[]> sums = groups.ToDictionary(group => group, group => new double[group.Channels]);
+        foreach (UnitGroup group in groups)
+        {
+            group.Activity.Gates.ClearGradient();
+        }
+
         bool training = run.Model.IsTraining;
         run.Model.SetTraining(true);
         run.LabelledImages!(batches, (images, labels) =>
@@ -58,20 +62,12 @@ internal sealed class GateGradients : IDisposable
             using TensorScope scope = new();
             run.Model.BeginStep(0);
             Operation.SoftmaxCrossEntropy(run.Model.Forward(images), labels).Backward();
-            foreach (UnitGroup group in groups)
-            {
-                float[] gradient = group.Activity.Gates.CopyGradient().ToArray();
-                for (int c = 0; c < gradient.Length; c++)
-                {
-                    sums[group][c] += gradient[c];
-                }
-            }
-
             run.Optimizer.ClearGradients();
             run.Accounting.CountForward(images.Shape[0], 3);
         });
         run.Model.SetTraining(training);
-        return sums;
+        using TensorScope reading = new();
+        return groups.ToDictionary(group => group, group => Array.ConvertAll(group.Activity.Gates.CopyGradient().ToArray(), value => (double)value));
     }
 
     /// <summary>Takes the gates away and puts the running statistics back.</summary>

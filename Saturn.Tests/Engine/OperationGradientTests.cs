@@ -66,6 +66,8 @@ public sealed class OperationGradientTests(string device) : EngineTest(device)
         ("ConvBatchNormRelu", [[2, 4, 4, 3], [7, 3, 3, 3], [7], [7]], 0.2f, 1, x => Operation.ConvBatchNormRelu(x[0], x[1], ConvolutionSettings.Square(padding: 1), new BatchNormArguments(x[2], x[3] + 5, default, default, true), new NormalizationTail(Activation.Relu))),
         ("LayerNorm", [[3, 7], [7], [7]], -1, 1, x => Operation.LayerNorm(x[0], x[1], x[2])),
         ("LayerNorm without scale", [[3, 37]], -1, 1, x => Operation.LayerNorm(x[0], default, default)),
+        ("Attention", [[2, 3, 12]], -1, 1, x => Operation.Attention(x[0] * 2, 2)),
+        ("Linear on tokens", [[2, 3, 5], [4, 5], [4]], -1, 1, x => Operation.Linear(x[0], x[1], x[2])),
         ("MaximumPool", [[2, 4, 4, 3]], -1, 1, x => Operation.MaximumPool(x[0] * 4, PoolingSettings.Square(2))),
         ("MaximumPool 3×3, stride 2, padding 1", [[1, 5, 5, 3]], -1, 1, x => Operation.MaximumPool(x[0] * 4, PoolingSettings.Square(3, 2, 1))),
         ("AveragePool", [[2, 4, 4, 3]], -1, 1, x => Operation.AveragePool(x[0], PoolingSettings.Square(2))),

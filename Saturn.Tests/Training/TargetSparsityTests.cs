@@ -10,7 +10,16 @@ public sealed class TargetSparsityTests
 {
     private static TrainingOptions Options => new()
     {
-        TrainImages = 512, ValidationImages = 128, Model = "cnn", Width = 12, Epochs = 6, Batch = 32, Optimizer = "adam", LearningRate = 0.01, Threads = 1, Augment = false,
+        TrainImages = 512,
+        ValidationImages = 128,
+        Model = "cnn",
+        Width = 12,
+        Epochs = 6,
+        Batch = 32,
+        Optimizer = "adam",
+        LearningRate = 0.01,
+        Threads = 1,
+        Augment = false,
         Pruning = new DemonPruningOptions { PruneEvery = 8, CensusSize = 64 },
     };
 

@@ -155,8 +155,8 @@ public static class HtmlReport
         long weightsBefore = 0, weightsAfter = 0, flopsBefore = 0, flopsAfter = 0;
         foreach (WeightSummary layer in summary.Weights)
         {
-            long before = layer.ShapeBefore.Aggregate(1L, (product, extent) => product * extent);
-            long after = layer.ShapeAfter?.Aggregate(1L, (product, extent) => product * extent) ?? 0;
+            long before = Elements(layer.ShapeBefore);
+            long after = layer.ShapeAfter is null ? 0 : Elements(layer.ShapeAfter);
             html.Append(Invariant(
                 $"<tr><td>{Encode(layer.Name)}</td><td>{Times(layer.ShapeBefore)}</td><td>{(layer.ShapeAfter is null ? "removed" : Times(layer.ShapeAfter))}</td><td>{before:N0}</td><td>{after:N0}</td><td>{layer.FlopsBefore / 1e6:F2}</td><td>{layer.FlopsAfter / 1e6:F2}</td></tr>"));
             weightsBefore += before;
@@ -169,6 +169,9 @@ public static class HtmlReport
             $"<tr><th>all</th><th></th><th></th><th>{weightsBefore:N0}</th><th>{weightsAfter:N0}</th><th>{flopsBefore / 1e6:F2}</th><th>{flopsAfter / 1e6:F2}</th></tr></table></div>"));
         html.Append("<p class=\"note\">Filters are out × height × width × in. FLOPs count a multiply-add as two.</p>");
     }
+
+    /// <summary>Attention's products have operations, but no weights.</summary>
+    private static long Elements(int[] shape) => shape.Length == 0 ? 0 : shape.Aggregate(1L, (product, extent) => product * extent);
 
     private static string Times(int[] shape) => string.Join(" × ", shape);
 

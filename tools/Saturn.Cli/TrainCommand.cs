@@ -28,8 +28,11 @@ internal static class TrainCommand
         Option<string> data = Add(command, "--data", "Images: synthetic, mnist:FOLDER, cifar10:FOLDER or cifar100:FOLDER.", defaults.Data);
         Option<int?> trainImages = Add<int?>(command, "--train-images", "Use only the first so many training images (default: all).", null);
         Option<int?> validationImages = Add<int?>(command, "--validation-images", "Use only the first so many validation images (default: all).", null);
-        Option<string> model = Add(command, "--model", "Network: mlp, cnn, resnet18, resnet34, resnet50 or vgg16.", defaults.Model);
+        Option<string> model = Add(command, "--model", "Network: mlp, cnn, resnet18, resnet34, resnet50, vgg16 or vit.", defaults.Model);
         Option<int> width = Add(command, "--width", "Channels of the first stage; 64 is the paper's.", defaults.Width);
+        Option<int> patch = Add(command, "--patch", "Pixels of a patch's side, of the ViT.", defaults.Patch);
+        Option<int> depth = Add(command, "--depth", "Blocks of the ViT.", defaults.Depth);
+        Option<int> heads = Add(command, "--heads", "Attention heads of the ViT (0: one every 32 channels).", defaults.Heads);
         Option<string> activation = Add(command, "--activation", "Activation: relu, leakyrelu, gelu or silu.", defaults.Activation);
         Option<int> epochs = Add(command, "--epochs", "Passes over the training images.", defaults.Epochs);
         Option<int> batch = Add(command, "--batch", "Images a step.", defaults.Batch);
@@ -185,6 +188,9 @@ internal static class TrainCommand
                 ValidationImages = result.GetValue(validationImages),
                 Model = result.GetValue(model)!,
                 Width = result.GetValue(width),
+                Patch = result.GetValue(patch),
+                Depth = result.GetValue(depth),
+                Heads = result.GetValue(heads),
                 Activation = result.GetValue(activation)!,
                 Epochs = result.GetValue(epochs),
                 Batch = result.GetValue(batch),
