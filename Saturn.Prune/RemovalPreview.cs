@@ -52,21 +52,21 @@ public sealed class RemovalPreview
         flops += graph.Layers.Sum(layer => layer.Flops) - entries.Sum(entry => entry.Cost);
     }
 
-    /// <summary>Refuses a target that no removal reaches, because one unit stays in every layer that nothing leads around.</summary>
+    /// <summary>Refuses a target that is beyond what is left with one unit in every layer.</summary>
     /// <exception cref="ArgumentException">One sentence with the most that is possible.</exception>
     public static void RequirePossible(PruningRun run, double target, SparsityMetric metric)
     {
         RemovalPreview all = new(run);
         foreach (UnitGroup group in run.Graph.Groups.Where(group => group.PinnedBecause is null && group.Channels > 0))
         {
-            all.Remove(group, group.Activity.AllRemoved is null ? group.Channels - 1 : group.Channels);
+            all.Remove(group, group.Channels - 1);
         }
 
         double most = all.Sparsity(metric);
         if (most < target)
         {
             throw new ArgumentException(
-                $"A sparsity of {target:0.###} of {metric.ToString().ToLowerInvariant()} cannot be met: with one unit left in every layer that nothing leads around, the network has {most:0.###}. Ask for at most {Math.Floor(most * 1000) / 1000:0.###}, or for another --target-metric.");
+                $"A sparsity of {target:0.###} of {metric.ToString().ToLowerInvariant()} cannot be met: with one unit left in every layer, the network has {most:0.###}. Ask for at most {Math.Floor(most * 1000) / 1000:0.###}, or for another --target-metric.");
         }
     }
 

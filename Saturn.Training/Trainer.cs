@@ -119,7 +119,7 @@ public sealed class Trainer : IDisposable
         censusImages = EpochOrder.Sample(training.Count, census.CensusSize, options.Seed);
         pruning.CensusImages = visit => Evaluator.ForEachBatch(device, training, censusImages, census.CensusBatch, (images, _) => visit(images));
         pruning.LabelledImages = (batches, visit) => Evaluator.ForEachBatch(
-            device, training, EpochOrder.Sample(training.Count, (int)Math.Min(training.Count, (long)batches * options.Batch), options.Seed), options.Batch, visit);
+            device, training, EpochOrder.Sample(training.Count, options.Batch * Math.Min(batches, training.Count / options.Batch), options.Seed), options.Batch, visit);
         if (pruning.Method.ChangesSingleWeights)
         {
             stability = new MaskStability(Accounting.Dense);

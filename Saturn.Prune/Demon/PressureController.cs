@@ -4,14 +4,14 @@ using Saturn.Prune.Methods;
 namespace Saturn.Prune;
 
 /// <summary>
-/// Steers λ towards a sparsity. The plan s*(t) rises to the target until half of the run, s* = target·(1 − (1 − p)²) with p = t/(0.5·T), so that early deaths save the most time. At every tick it
+/// Steers λ towards a sparsity. The plan s*(t) rises to the target until two fifths of the run, s* = target·(1 − (1 − p)²) with p = t/(0.4·T), so that early deaths save the most time. At every tick it
 /// is compared with a forecast s: the sparsity that the removal of all silent units would bring, and of those whose scale |γ| shrinks so fast that it is gone within the horizon, since a scale under pressure
 /// dies long after it was doomed. ln λ = ln λ₀ + proportional·e + integral·Σe, e = (s*(t + horizon) − s)/target, the sum without the forecast once the plan is at its end. Once the silent ones reach the target the pressure is 0 until units revive; a census
-/// then removes no more than the target asks for. If too few have died by the deadline, at three quarters of the run, the census of that step also removes the least active of the living, and says so.
+/// then removes no more than the target asks for. If too few have died by the deadline, at three fifths of the run, the census of that step also removes the least active of the living, and says so.
 /// </summary>
 internal sealed class PressureController(double target, SparsityMetric metric, double start)
 {
-    private const double PlannedShare = 0.5;
+    private const double PlannedShare = 0.4;
     private const double Proportional = 4;
     private const double Integral = 0.1;
     private const double LateGain = 2;
@@ -25,7 +25,7 @@ internal sealed class PressureController(double target, SparsityMetric metric, d
     // A unit counts as silent when it was so on this many batches, one a tick.
     private const int Memory = 3;
 
-    private const double Deadline = 0.75;
+    private const double Deadline = 0.6;
 
     private readonly Dictionary<string, Queue<float[]>> seen = [];
     private double errorSum;

@@ -4,7 +4,7 @@ using Saturn.Prune.Scores;
 namespace Saturn.Prune.Methods;
 
 /// <summary>
-/// Pruning once, early: with r_e = ‖θ_e − θ_0‖/‖θ_0‖ after epoch e, at the end of the first epoch whose signed change r_e − r_{e−1} is below r_1·min(0.9 − s, 0.99), s the target as a share of neurons, and at the
+/// Pruning once, early: with r_e = ‖θ_e − θ_0‖/‖θ_0‖ after epoch e, at the end of the first epoch whose signed change r_e − r_{e−1} is below r_1·min(0.9 − s, 0.99), s the target, whatever it counts, and at the
 /// latest at a quarter of the training (Rachwan et al. 2022, as their code has it). θ are all trained parameters.
 /// </summary>
 public abstract class EarlyPruning : StructuredPruning
@@ -58,7 +58,7 @@ public abstract class EarlyPruning : StructuredPruning
         long epoch = (stepsTaken + run.StepsPerEpoch - 1) / run.StepsPerEpoch;
         double distance = Distance(run);
         first = epoch == 1 ? distance : first;
-        bool isTime = epoch > 1 && IsTime(distance - last, first, TargetSparsity);
+        bool isTime = epoch > 1 && stepsTaken % run.StepsPerEpoch == 0 && IsTime(distance - last, first, TargetSparsity);
         if (isTime || isLatest)
         {
             run.Warn($"Pruned after step {stepsTaken}, in epoch {epoch}: {(isTime ? "the weights' distance from their start had stopped growing" : "a quarter of the training was over")}.");

@@ -65,14 +65,17 @@ public sealed class NetworkSlimming() : OneShotPruning(0.5)
     {
         base.Validate();
         Require(Pressure >= 0, "lambda", "0 or above", Pressure);
+        Require(PruneAt > 0, "prune-at", "above 0, since all scales are equal before training", PruneAt);
     }
 
     /// <inheritdoc/>
     public override void Begin(PruningRun run)
     {
-        if (!run.Optimizer.Parameters.Any(parameter => parameter.Role == ParameterRole.NormalizationScale))
+        UnitGroup? bare = run.Graph.Groups.FirstOrDefault(group =>
+            group.PinnedBecause is null && group.Producers.Any(parameter => parameter.Role == ParameterRole.Weight) && group.Producers.All(parameter => parameter.Role != ParameterRole.NormalizationScale));
+        if (bare is not null)
         {
-            throw new ArgumentException("Network slimming ranks units by the scales of normalizations, but the network has none; use another --method.");
+            throw new ArgumentException($"Network slimming ranks units by the scales of normalizations, but the units of {bare.Name} have none in front of them; use another --method.");
         }
 
         base.Begin(run);

@@ -2,7 +2,7 @@ namespace Saturn.Prune.Scores;
 
 /// <summary>
 /// CroP-S: |g ⊙ H·∇L| in the space of the gates g = 1, the change of the gradient's norm when a gate closes (Rachwan et al., "Winning the Lottery Ahead of Time", arXiv 2206.10451, in the form of the
-/// tables of "Maxwell's Demon at Work", which differentiate by gates and not by weights). H·d along d = Σ_batches ∂L/∂g is the central difference (∇L(1 + s·d) − ∇L(1 − s·d))/2s with s·max|d| = 0.01: small
+/// tables of "Maxwell's Demon at Work", which differentiate by gates and not by weights). With L summed over the batches, H·d along d = ∂L/∂g is the central difference (∇L(1 + s·d) − ∇L(1 − s·d))/2s with s·max|d| = 0.01: small
 /// beside 1, and large beside the rounding of a float32 gradient.
 /// </summary>
 /// <param name="batches">Batches of training images.</param>

@@ -14,6 +14,7 @@ internal sealed class GateGradients : IDisposable
     private readonly int batches;
     private readonly UnitGroup[] groups;
     private readonly List<(Parameter Parameter, float[] Values)> statistics;
+    private readonly EvaluationMode modes;
 
     /// <summary>Prepares the gates, all 1.</summary>
     /// <exception cref="InvalidOperationException">The run has no labelled images.</exception>
@@ -28,6 +29,9 @@ internal sealed class GateGradients : IDisposable
             throw new InvalidOperationException($"{run.Method.GetType().Name} needs gradients, but PruningRun.LabelledImages is not set.");
         }
 
+        // Remembers every module's mode; for the gradients all of them train.
+        modes = new EvaluationMode(run.Model);
+        run.Model.SetTraining(true);
         foreach (UnitGroup group in groups)
         {
             Shape shape = new(group.Channels);
@@ -55,8 +59,6 @@ internal sealed class GateGradients : IDisposable
             group.Activity.Gates.ClearGradient();
         }
 
-        bool training = run.Model.IsTraining;
-        run.Model.SetTraining(true);
         run.LabelledImages!(batches, (images, labels) =>
         {
             using TensorScope scope = new();
@@ -65,7 +67,6 @@ internal sealed class GateGradients : IDisposable
             run.Optimizer.ClearGradients();
             run.Accounting.CountForward(images.Shape[0], 3);
         });
-        run.Model.SetTraining(training);
         using TensorScope reading = new();
         return groups.ToDictionary(group => group, group => Array.ConvertAll(group.Activity.Gates.CopyGradient().ToArray(), value => (double)value));
     }
@@ -80,6 +81,7 @@ internal sealed class GateGradients : IDisposable
             group.Activity.IsPaused = false;
         }
 
+        modes.Dispose();
         foreach (var (parameter, values) in statistics)
         {
             parameter.Value.CopyFrom(values);

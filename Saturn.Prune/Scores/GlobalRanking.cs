@@ -3,7 +3,7 @@ namespace Saturn.Prune.Scores;
 /// <summary>Ranks the units of all layers together by their scores; those at the bottom go, equal ones in the order of the network.</summary>
 public static class GlobalRanking
 {
-    /// <summary>Marks units until a sparsity, counted from the dense network, is as near as one unit allows. The best unit of a layer that nothing leads around is never marked.</summary>
+    /// <summary>Marks units until a sparsity, counted from the dense network, is as near as one unit allows. The best unit of every layer stays, as in the code of SNAP's authors.</summary>
     /// <exception cref="ArgumentException">A score is not a number, or the sparsity cannot be reached.</exception>
     public static Dictionary<UnitGroup, bool[]> Mark(PruningRun run, IReadOnlyDictionary<UnitGroup, double[]> scores, double target, SparsityMetric metric)
     {
@@ -18,7 +18,7 @@ public static class GlobalRanking
                 throw new ArgumentException($"The score of unit {bad} of {group.Name} is {values[bad]}; the network's output or gradient is not finite, so nothing can be ranked.");
             }
 
-            int best = group.Activity.AllRemoved is null ? Array.IndexOf(values, values.Max()) : -1;
+            int best = Array.IndexOf(values, values.Max());
             candidates.AddRange(Enumerable.Range(0, values.Length).Where(c => c != best).Select(c => (new UnitIndex(group, c), values[c])));
         }
 

@@ -91,10 +91,15 @@ public sealed class StructuredPruningTests
         Assert.That(run.Run.Accounting.NeuronSparsity, Is.EqualTo(0.5).Within(0.02));
     }
 
+    [Test]
+    public void Slimming_needs_a_scale_in_front_of_every_unit() =>
+        Assert.That(() => new MethodRun(new NetworkSlimming(), 10, "mlp"), Throws.ArgumentException.With.Message.Contains("the units of layers.0 have none"));
+
     [TestCase("snap", "target-sparsity", "1.5", "target-sparsity must be above 0 and below 1")]
     [TestCase("snap", "target-metric", "colour", "one of neurons, weights, flops")]
     [TestCase("snap", "batches", "0", "batches must be at least 1")]
     [TestCase("slimming", "prune-at", "1", "prune-at must be in [0, 1)")]
+    [TestCase("slimming", "prune-at", "0", "prune-at must be above 0")]
     [TestCase("snap", "lambda", "1", "has no setting 'lambda'; it has")]
     [TestCase("snip", "batches", "1", "Unknown method 'snip'; known: chase, cropit-s")]
     public void Bad_settings_are_one_sentence(string method, string setting, string value, string message) =>

@@ -10,7 +10,7 @@ public static class HtmlPage
     /// <summary>Colours of lines, in their order.</summary>
     public static IReadOnlyList<string> Palette { get; } = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31", "#7F7F7F"];
 
-    private const string Style = """
+    internal const string Style = """
         :root { color-scheme: light dark; --ink: #1c2430; --soft: #5b6675; --line: #d9dee6; --card: #f6f8fb; --page: #ffffff; --accent: #0072B2; }
         @media (prefers-color-scheme: dark) { :root { --ink: #e6eaf0; --soft: #9aa6b5; --line: #33404f; --card: #1b232d; --page: #12181f; --accent: #56B4E9; } }
         * { box-sizing: border-box; }

@@ -1,199 +1,245 @@
+using System.Globalization;
 using System.Text.Json;
-using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
 
 namespace Saturn.Training.Sweeps;
 
-/// <summary>One run of a sweep.</summary>
-/// <param name="Arm">Its arm.</param>
-/// <param name="Axes">The values of the arm's axes, in the file's order: options of <c>saturn train</c> without dashes.</param>
-/// <param name="Seed">Its seed.</param>
-/// <param name="Name">Name of its run folder.</param>
-/// <param name="Arguments">Its arguments of <c>saturn train</c>, without --run and --runs.</param>
-public sealed record SweepCell(string Arm, IReadOnlyList<KeyValuePair<string, string>> Axes, ulong Seed, string Name, IReadOnlyList<string> Arguments)
+/// <summary>The value of an option in a sweep file.</summary>
+/// <param name="Label">As it stands in the file, numbers in one canonical form; names of runs are made of it, so variables of the environment are not put in.</param>
+/// <param name="Argument">What the command line gets, or null for none.</param>
+/// <param name="Given">Whether the option stands in the command line; with no argument it is a bare flag.</param>
+public sealed record SweepValue(string Label, string? Argument, bool Given);
+
+/// <summary>An option with its values.</summary>
+/// <param name="Option">The option of <c>saturn train</c>, without dashes.</param>
+/// <param name="Values">One value, or those of an axis.</param>
+/// <param name="IsAxis">Whether it was written as an array.</param>
+public sealed record SweepSetting(string Option, IReadOnlyList<SweepValue> Values, bool IsAxis)
 {
-    /// <summary>Arm and axis values: what the seeds of one point share.</summary>
-    public string Point => string.Join(' ', new[] { Arm }.Concat(Axes.Select(axis => $"{axis.Key}={axis.Value}")));
+    /// <summary>The option that takes a method's settings.</summary>
+    internal const string OfMethod = "set";
+
+    /// <summary>In front of a method's setting where it stands among the options.</summary>
+    internal const string MethodPrefix = "set.";
 }
 
-/// <summary>
-/// A grid of runs, read from JSON (comments and trailing commas allowed): <c>name</c>, <c>common</c> options, <c>seeds</c>, <c>arms</c> with options of their own, <c>workers</c> and <c>threads</c>. Keys are the options of
-/// <c>saturn train</c> without dashes; <c>true</c> is a bare flag, an array an axis of the arm's grid, an object under <c>set</c> the method's settings; <c>${VARIABLE}</c> is taken from the environment.
-/// </summary>
+/// <summary>An arm: settings, those common to all arms included.</summary>
+/// <param name="Name">The arm's name.</param>
+/// <param name="Settings">Common ones first; an arm's own take their place.</param>
+public sealed record SweepArm(string Name, IReadOnlyList<SweepSetting> Settings);
+
+/// <summary>A sweep as written in its file: JSON with comments and trailing commas (docs/sweeps.md).</summary>
 public sealed partial class SweepFile
 {
     private static readonly string[] Keys = ["name", "workers", "threads", "common", "seeds", "arms"];
 
-    private SweepFile(string name, int workers, IReadOnlyList<SweepCell> cells)
+    // What the sweep itself decides, with what to use instead.
+    private static readonly Dictionary<string, string> Reserved = new()
     {
-        Name = name;
-        Workers = workers;
-        Cells = cells;
+        ["seed"] = "the seeds of all arms stand under \"seeds\"",
+        ["run"] = "each cell's run is named after its arm, axis values and seed",
+        ["runs"] = "the folder of all runs is given to 'saturn sweep --runs'",
+        ["resume"] = "a cell that has a checkpoint is continued by itself",
+        ["overwrite"] = "cells are replaced by 'saturn sweep --overwrite'",
+    };
+
+    private readonly string path;
+    private readonly Func<string, string?> environment;
+
+    private SweepFile(string path, Func<string, string?> environment)
+    {
+        this.path = path;
+        this.environment = environment;
     }
 
-    /// <summary>The sweep's name; its runs lie in a folder of that name.</summary>
-    public string Name { get; }
+    /// <summary>The folder of the sweep's runs.</summary>
+    public string Name { get; private set; } = "";
 
     /// <summary>Processes at a time.</summary>
-    public int Workers { get; }
+    public int Workers { get; private set; } = 1;
 
-    /// <summary>All runs, seed by seed, so that a sweep that is stopped early has whole grids.</summary>
-    public IReadOnlyList<SweepCell> Cells { get; }
+    /// <summary>Seeds of every point of the grid.</summary>
+    public IReadOnlyList<ulong> Seeds { get; private set; } = [0];
 
-    /// <summary>Reads a file.</summary>
-    /// <exception cref="IOException">It does not exist.</exception>
-    /// <exception cref="ArgumentException">It is no sweep; one sentence that says why.</exception>
-    public static SweepFile Read(string path)
+    /// <summary>The arms.</summary>
+    public IReadOnlyList<SweepArm> Arms { get; private set; } = [];
+
+    /// <summary>Reads and checks a file.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="environment">Gives the value of a variable, or null.</param>
+    /// <exception cref="IOException">It cannot be read.</exception>
+    /// <exception cref="InvalidDataException">It is no sweep: one sentence that says what and where.</exception>
+    public static SweepFile Read(string path, Func<string, string?> environment)
     {
         if (!File.Exists(path))
         {
-            throw new IOException($"There is no sweep file '{path}'.");
+            throw new IOException($"There is no sweep file '{path}'; docs/sweeps.md shows what one looks like.");
         }
 
+        return Parse(path, File.ReadAllText(path), environment);
+    }
+
+    /// <summary>The same for a text.</summary>
+    public static SweepFile Parse(string path, string text, Func<string, string?> environment)
+    {
+        SweepFile file = new(path, environment);
         try
         {
-            return Parse(File.ReadAllText(path));
+            using JsonDocument document = JsonDocument.Parse(
+                text, new JsonDocumentOptions { CommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true, AllowDuplicateProperties = false });
+            file.Fill(document.RootElement);
+            return file;
         }
-        catch (Exception exception) when (exception is JsonException or InvalidOperationException or FormatException)
+        catch (JsonException exception)
         {
-            throw new ArgumentException($"The sweep file '{path}' is damaged: {exception.Message.TrimEnd('.')}.");
-        }
-        catch (ArgumentException exception)
-        {
-            throw new ArgumentException($"The sweep file '{path}': {exception.Message}");
-        }
-    }
-
-    internal static SweepFile Parse(string text)
-    {
-        JsonObject root = JsonNode.Parse(text, null, new JsonDocumentOptions { CommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true }) as JsonObject
-            ?? throw new ArgumentException("it must hold one object.");
-        string? unknown = root.Select(pair => pair.Key).FirstOrDefault(key => !Keys.Contains(key));
-        if (unknown is not null)
-        {
-            throw new ArgumentException($"'{unknown}' is no key of a sweep; those are {string.Join(", ", Keys)}.");
-        }
-
-        string name = root["name"]?.GetValue<string>() ?? throw new ArgumentException("it has no \"name\".");
-        if (name.Length == 0 || name.IndexOfAny(['/', '\\']) >= 0 || name is "." or "..")
-        {
-            throw new ArgumentException($"its name '{name}' is no name of a folder.");
-        }
-
-        int workers = root["workers"]?.GetValue<int>() ?? 1;
-        if (workers < 1)
-        {
-            throw new ArgumentException($"\"workers\" must be at least 1, but is {workers}.");
-        }
-
-        JsonObject common = root["common"] as JsonObject ?? [];
-        ulong[] seeds = [.. (root["seeds"] as JsonArray ?? new JsonArray(0UL)).Select(seed => seed!.GetValue<ulong>())];
-        JsonObject arms = root["arms"] as JsonObject ?? throw new ArgumentException("it has no \"arms\".");
-        if (arms.Count == 0 || seeds.Length == 0)
-        {
-            throw new ArgumentException($"{(arms.Count == 0 ? "\"arms\"" : "\"seeds\"")} is empty.");
-        }
-
-        List<SweepCell> points = [];
-        foreach (var (arm, options) in arms)
-        {
-            points.AddRange(Expand(arm, common, options as JsonObject ?? throw new ArgumentException($"the arm '{arm}' must be an object of options."), root["threads"]));
-        }
-
-        SweepCell[] cells = [.. seeds.SelectMany(seed => points.Select(point => point with
-        {
-            Seed = seed,
-            Name = FileName(string.Join('-', new[] { point.Arm }.Concat(point.Axes.Select(axis => $"{axis.Key}={axis.Value}")).Append($"seed={seed}"))),
-            Arguments = [.. point.Arguments, "--seed", seed.ToString(System.Globalization.CultureInfo.InvariantCulture)],
-        }))];
-        string? twice = cells.GroupBy(cell => cell.Name).FirstOrDefault(group => group.Count() > 1)?.Key;
-        return twice is null ? new SweepFile(name, workers, cells) : throw new ArgumentException($"two runs would be called '{twice}'; give the arms names that tell them apart.");
-    }
-
-    private static IEnumerable<SweepCell> Expand(string arm, JsonObject common, JsonObject own, JsonNode? threads)
-    {
-        List<(string Option, string[] Values, bool IsAxis)> options = [];
-        foreach (var (option, value) in common.Where(pair => !own.ContainsKey(pair.Key)).Concat(own))
-        {
-            if (option is "seed" or "run" or "runs" or "resume" or "overwrite")
-            {
-                throw new ArgumentException($"'{option}' is the sweep's own business and cannot be an option of the arm '{arm}'{(option == "seed" ? "; use \"seeds\"" : "")}.");
-            }
-
-            if (option == "set" && value is JsonObject settings)
-            {
-                options.AddRange(settings.Select(setting => ("set:" + setting.Key, Values(arm, setting.Key, setting.Value), setting.Value is JsonArray)));
-            }
-            else
-            {
-                options.Add((option, Values(arm, option, value), value is JsonArray));
-            }
-        }
-
-        if (threads is not null && options.All(option => option.Option != "threads"))
-        {
-            options.Add(("threads", [Text(threads)], false));
-        }
-
-        IEnumerable<int[]> choices = [[]];
-        foreach (var (_, values, _) in options)
-        {
-            choices = [.. choices.SelectMany(choice => Enumerable.Range(0, values.Length).Select(i => (int[])[.. choice, i]))];
-        }
-
-        foreach (int[] choice in choices)
-        {
-            List<string> arguments = [];
-            List<KeyValuePair<string, string>> axes = [];
-            for (int i = 0; i < choice.Length; i++)
-            {
-                var (option, values, isAxis) = options[i];
-                string value = values[choice[i]];
-                bool isSetting = option.StartsWith("set:", StringComparison.Ordinal);
-                if (isSetting)
-                {
-                    arguments.AddRange(["--set", $"{option[4..]}={value}"]);
-                }
-                else if (value == "true")
-                {
-                    arguments.Add("--" + option);
-                }
-                else if (value != "false")
-                {
-                    arguments.AddRange(["--" + option, value]);
-                }
-
-                if (isAxis)
-                {
-                    axes.Add(new KeyValuePair<string, string>(isSetting ? option[4..] : option, value));
-                }
-            }
-
-            yield return new SweepCell(arm, axes, 0, "", arguments);
+            throw file.Error($"it is no valid JSON ({exception.Message.TrimEnd('.')})");
         }
     }
 
-    private static string[] Values(string arm, string option, JsonNode? value) => value switch
+    /// <summary>Throws if an arm uses an option that is not known.</summary>
+    /// <param name="options">The names that are known, without dashes.</param>
+    /// <exception cref="InvalidDataException">It does.</exception>
+    public void RequireKnown(IEnumerable<string> options)
     {
-        JsonArray { Count: 0 } => throw new ArgumentException($"the option '{option}' of the arm '{arm}' has an empty list of values."),
-        JsonArray array => [.. array.Select(element => Text(element ?? throw new ArgumentException($"the option '{option}' of the arm '{arm}' has a value null.")))],
-        JsonValue single => [Text(single)],
-        _ => throw new ArgumentException($"the option '{option}' of the arm '{arm}' must be a value or a list of values."),
-    };
+        string[] known = [.. options.Except(Reserved.Keys)];
+        foreach (SweepArm arm in Arms)
+        {
+            foreach (string option in arm.Settings.Select(setting => setting.Option))
+            {
+                if (Reserved.TryGetValue(option, out string? instead))
+                {
+                    throw Error($"the arm '{arm.Name}' sets '{option}', but {instead}");
+                }
 
-    /// <summary>A value as on the command line: numbers as they are written, variables of the environment filled in.</summary>
-    private static string Text(JsonNode value)
-    {
-        string text = value.GetValueKind() == JsonValueKind.String ? value.GetValue<string>() : value.ToJsonString();
-        return Variable().Replace(text, match => Environment.GetEnvironmentVariable(match.Groups[1].Value)
-            ?? throw new ArgumentException($"it uses ${{{match.Groups[1].Value}}}, but the environment has no variable of that name; set it first."));
+                if (!known.Contains(option.StartsWith(SweepSetting.MethodPrefix, StringComparison.Ordinal) ? SweepSetting.OfMethod : option))
+                {
+                    throw Error($"the arm '{arm.Name}' sets '{option}', which 'saturn train' does not know; the nearest option is '{NearestName.Of(option, known)}'");
+                }
+            }
+        }
     }
 
-    private static string FileName(string name) => Unsafe().Replace(name, "_");
+    private void Fill(JsonElement root)
+    {
+        Require(root.ValueKind == JsonValueKind.Object, "it must be an object in braces");
+        foreach (JsonProperty property in root.EnumerateObject())
+        {
+            Require(Keys.Contains(property.Name), $"the key '{property.Name}' is not known; the nearest one is '{NearestName.Of(property.Name, Keys)}'");
+        }
 
-    [GeneratedRegex(@"\$\{(\w+)\}")]
+        Require(root.TryGetProperty("name", out JsonElement name) && name.ValueKind == JsonValueKind.String && FolderName().IsMatch(name.GetString()!),
+            "\"name\" must be the name of a folder, made of letters, digits and . _ + = -");
+        Name = name.GetString()!;
+        Workers = Count(root, "workers") ?? 1;
+        if (root.TryGetProperty("seeds", out JsonElement seeds))
+        {
+            Require(seeds.ValueKind == JsonValueKind.Array && seeds.GetArrayLength() > 0, "\"seeds\" must be an array of whole numbers, such as [0, 1, 2]");
+            Seeds = [.. seeds.EnumerateArray().Select(seed => seed.ValueKind == JsonValueKind.Number && seed.TryGetUInt64(out ulong value)
+                ? value
+                : throw Error($"\"seeds\" must be whole numbers, 0 or above, but one is {seed.GetRawText()}"))];
+            Require(Seeds.Distinct().Count() == Seeds.Count, "a seed stands twice under \"seeds\"");
+        }
+
+        // The file's threads are an option like others, which an arm may set otherwise.
+        List<SweepSetting> common = [];
+        if (Count(root, "threads") is { } threads)
+        {
+            string text = threads.ToString(CultureInfo.InvariantCulture);
+            common.Add(new SweepSetting("threads", [new SweepValue(text, text, true)], false));
+        }
+
+        if (root.TryGetProperty("common", out JsonElement shared))
+        {
+            common = Merge(common, Settings(shared, "\"common\""));
+        }
+
+        Require(root.TryGetProperty("arms", out JsonElement arms) && arms.ValueKind == JsonValueKind.Object && arms.EnumerateObject().Any(),
+            "\"arms\" must be an object with at least one arm, such as { \"dense\": { \"method\": \"dense\" } }");
+        Arms = [.. arms.EnumerateObject().Select(arm =>
+        {
+            Require(FolderName().IsMatch(arm.Name), $"the arm '{arm.Name}' must have a name made of letters, digits and . _ + = -");
+            return new SweepArm(arm.Name, Merge(common, Settings(arm.Value, $"the arm '{arm.Name}'")));
+        })];
+    }
+
+    private int? Count(JsonElement root, string key)
+    {
+        if (!root.TryGetProperty(key, out JsonElement element))
+        {
+            return null;
+        }
+
+        return element.ValueKind == JsonValueKind.Number && element.TryGetInt32(out int value) && value >= 1
+            ? value
+            : throw Error($"\"{key}\" must be a whole number, at least 1, but is {element.GetRawText()}");
+    }
+
+    private List<SweepSetting> Settings(JsonElement element, string where)
+    {
+        Require(element.ValueKind == JsonValueKind.Object, $"{where} must be an object of options of 'saturn train'");
+        List<SweepSetting> settings = [];
+        foreach (JsonProperty property in element.EnumerateObject())
+        {
+            if (property.NameEquals(SweepSetting.OfMethod) && property.Value.ValueKind == JsonValueKind.Object)
+            {
+                // "set": { "c": [1e-3, 1e-2] }: settings of the method, each of which may be an axis.
+                settings.AddRange(Settings(property.Value, $"{where}, '{property.Name}'").Select(setting => setting with { Option = SweepSetting.MethodPrefix + setting.Option }));
+                continue;
+            }
+
+            bool isAxis = property.Value.ValueKind == JsonValueKind.Array;
+            SweepValue[] values = isAxis ? [.. property.Value.EnumerateArray().Select(Value)] : [Value(property.Value)];
+            Require(values.Length > 0, $"{where} has no value for '{property.Name}': the array is empty");
+            settings.Add(new SweepSetting(property.Name, values, isAxis));
+
+            SweepValue Value(JsonElement value) => value.ValueKind switch
+            {
+                JsonValueKind.String => new SweepValue(value.GetString()!, Substitute(value.GetString()!, $"{where}, '{property.Name}'"), true),
+                JsonValueKind.Number => Number(value.GetRawText()),
+                JsonValueKind.True => new SweepValue("true", null, true),
+                JsonValueKind.False => new SweepValue("false", null, false),
+                JsonValueKind.Null => new SweepValue("default", null, false),
+                _ => throw Error($"{where} must give '{property.Name}' a text, a number, true, false or null, or an array of such, but it is {value.GetRawText()}"),
+            };
+        }
+
+        return settings;
+    }
+
+    // 1e-3 and 0.001 are one value and name one run.
+    private static SweepValue Number(string raw)
+    {
+        string text = raw.AsSpan().ContainsAny('.', 'e', 'E') ? double.Parse(raw, CultureInfo.InvariantCulture).ToString(CultureInfo.InvariantCulture).ToLowerInvariant() : raw;
+        return new SweepValue(text, text, true);
+    }
+
+    private string Substitute(string text, string where)
+    {
+        string result = Variable().Replace(text, match => environment(match.Groups["name"].Value) is { Length: > 0 } value
+            ? value
+            : throw Error($"{where} needs the variable {match.Groups["name"].Value} of the environment, which is not set"));
+        Require(!Variable().Replace(text, "").Contains("${"), $"{where} has a '${{' that names no variable; write ${{NAME}}");
+        return result;
+    }
+
+    private static List<SweepSetting> Merge(List<SweepSetting> common, List<SweepSetting> own) =>
+    [
+        .. common.Where(setting => own.All(other => other.Option != setting.Option)), .. own,
+    ];
+
+    private void Require(bool condition, string message)
+    {
+        if (!condition)
+        {
+            throw Error(message);
+        }
+    }
+
+    private InvalidDataException Error(string message) => new($"The sweep file '{path}' cannot be used: {message}.");
+
+    [GeneratedRegex("^[A-Za-z0-9_][A-Za-z0-9._+=-]*$")]
+    private static partial Regex FolderName();
+
+    [GeneratedRegex(@"\$\{(?<name>[A-Za-z_][A-Za-z0-9_]*)\}")]
     private static partial Regex Variable();
-
-    [GeneratedRegex(@"[^\w.=+-]")]
-    private static partial Regex Unsafe();
 }

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using Saturn.Prune;
 using Saturn.Training.Lab;
 using Saturn.Training.Runs;
 
@@ -11,6 +12,8 @@ internal static class LabCommand
     {
         Command command = new("lab", "Analyses of why and when units die.");
         command.Subcommands.Add(Deaths());
+        command.Subcommands.Add(LabNoiseCommand.Create());
+        command.Subcommands.Add(LabWalksCommand.Create());
         return command;
     }
 
@@ -25,23 +28,32 @@ internal static class LabCommand
         command.SetAction(result =>
         {
             DeathCurve[] curves = [.. result.GetValue(names)!.Select(name => DeathReport.Read(EvalCommand.Open(result.GetValue(runs)!, name)))];
-            string heading = result.GetValue(title)!;
-            string folder = result.GetValue(output)!;
-            Directory.CreateDirectory(folder);
-            string path = Path.Combine(folder, heading);
-            AtomicFile.WriteText(path + ".csv", DeathReport.Csv(curves));
-            AtomicFile.WriteText(path + ".html", DeathReport.Page(heading, curves));
             foreach (DeathCurve curve in curves)
             {
-                var last = curve.Counts[^1];
-                Console.WriteLine(
-                    FormattableString.Invariant($"{curve.Name}: {last.Dead} of {last.Units} dead at the end, {last.EverDead} ever, {curve.Counts.Sum(count => count.Revived)} revivals") +
-                    (last.Overlap is { } overlap ? FormattableString.Invariant($", overlap {overlap:P1}") : ""));
+                Console.WriteLine(Line(curve));
             }
 
-            Console.WriteLine($"Report: {Path.GetFullPath(path + ".html")}");
+            Write(result.GetValue(output)!, result.GetValue(title)!, curves);
             return 0;
         });
         return command;
+    }
+
+    /// <summary>A run's deaths in one line.</summary>
+    internal static string Line(DeathCurve curve)
+    {
+        DeathCount last = curve.Counts[^1];
+        return FormattableString.Invariant($"{curve.Name}: {last.Dead} of {last.Units} dead at the end, {last.EverDead} ever, {curve.Counts.Sum(count => count.Revived)} revivals")
+            + (last.Overlap is { } overlap ? FormattableString.Invariant($", overlap {overlap * 100:0.0} %") : "");
+    }
+
+    /// <summary>Writes the table and the page.</summary>
+    internal static void Write(string folder, string name, IReadOnlyList<DeathCurve> curves)
+    {
+        Directory.CreateDirectory(folder);
+        string path = Path.Combine(folder, name);
+        AtomicFile.WriteText(path + ".csv", DeathReport.Csv(curves));
+        AtomicFile.WriteText(path + ".html", DeathReport.Page(name, curves));
+        Console.WriteLine($"Report: {Path.GetFullPath(path + ".html")}");
     }
 }

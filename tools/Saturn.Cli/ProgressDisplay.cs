@@ -114,7 +114,7 @@ internal sealed class ProgressDisplay : ITrainingObserver
 
     internal static string Invariant(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
 
-    private static string Duration(double seconds) =>
+    internal static string Duration(double seconds) =>
         double.IsFinite(seconds) ? TimeSpan.FromSeconds(Math.Min(seconds, 359_999)).ToString(seconds >= 3600 ? @"h\:mm\:ss" : @"m\:ss", CultureInfo.InvariantCulture) : "?";
 
     private void WriteLine(string text)

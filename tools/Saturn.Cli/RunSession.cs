@@ -12,6 +12,9 @@ namespace Saturn.Cli;
 /// </summary>
 internal static class RunSession
 {
+    /// <summary>Printed on standard error when the first signal has come; a sweep sends no second one to a run that has said so.</summary>
+    public const string StopNotice = "Stopping after this step; once more stops at once.";
+
     public static int Start(TrainingOptions options, string path, bool overwrite)
     {
         RunFolder.RequireFree(path, overwrite);
@@ -69,7 +72,7 @@ internal static class RunSession
             context.Cancel = !stop.IsCancellationRequested;
             if (context.Cancel)
             {
-                Console.Error.WriteLine("\nStopping after this step; once more stops at once.");
+                Console.Error.WriteLine("\n" + StopNotice);
                 received = context.Signal;
                 stop.Cancel();
             }

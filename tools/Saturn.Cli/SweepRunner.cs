@@ -1,240 +1,214 @@
+using System.Collections.Concurrent;
 using System.Diagnostics;
-using System.Globalization;
 using System.Runtime.InteropServices;
-using Saturn.Training;
-using Saturn.Training.Checkpoints;
-using Saturn.Training.Runs;
 using Saturn.Training.Sweeps;
 
 namespace Saturn.Cli;
 
-/// <summary>How a run of a sweep stands.</summary>
-internal enum CellStatus
+/// <summary>
+/// Runs the cells of a sweep that have no result, several at a time. A cell that fails is reported and the others go on. The first Ctrl-C or SIGTERM lets the running cells save a checkpoint; a second one
+/// ends them at once.
+/// </summary>
+internal sealed class SweepRunner(SweepFolder folder, IReadOnlyList<PlannedCell> cells, int workers)
 {
-    /// <summary>It has a summary.</summary>
-    Done,
+    // A signal to the whole group reaches the sweep more than once, or its processes as well; what comes within this time is one wish to stop.
+    private static readonly TimeSpan Grace = TimeSpan.FromSeconds(1);
 
-    /// <summary>Another process holds its lock.</summary>
-    Running,
-
-    /// <summary>It has a checkpoint to go on from.</summary>
-    Stopped,
-
-    /// <summary>Nothing is there.</summary>
-    Waiting,
-}
-
-/// <summary>Runs a sweep's cells in child processes. A lock file, open while a cell runs, keeps two sweeps from running the same one.</summary>
-internal sealed class SweepRunner
-{
-    private readonly string folder;
-    private readonly SweepCell[] cells;
     private readonly Lock gate = new();
-    private readonly List<Process> children = [];
-    private PosixSignal? stopped;
+    private readonly HashSet<CellProcess> running = [];
+    private readonly Stopwatch clock = Stopwatch.StartNew();
+    private PosixSignal? received;
+    private TimeSpan receivedAt;
+    private int done;
+    private int finishedHere;
+    private int failed;
+    private int elsewhere;
 
-    /// <summary>Checks every cell's options, so that a mistake shows before the first run.</summary>
-    /// <exception cref="ArgumentException">A cell's options do not fit, or a finished run of its name had others.</exception>
-    public SweepRunner(string folder, SweepCell[] cells)
+    private bool IsStopping
     {
-        this.folder = folder;
-        this.cells = cells;
-        foreach (SweepCell cell in cells)
+        get
         {
-            TrainingOptions options;
-            try
+            lock (gate)
             {
-                options = TrainCommand.Read([.. Arguments(cell).Skip(1)]);
-            }
-            catch (ArgumentException exception)
-            {
-                throw new ArgumentException($"The arm '{cell.Arm}' ({cell.Name}): {exception.Message}");
-            }
-
-            string path = Path.Combine(folder, cell.Name);
-            if (File.Exists(Path.Combine(path, "config.json")) && StatusOf(cell) is not CellStatus.Waiting && Comparable(RunFolder.Open(path).ReadOptions()) != Comparable(options))
-            {
-                throw new ArgumentException($"The run '{path}' was made with other options than the sweep now gives it; move it away, or give the sweep another name.");
+                return received is not null;
             }
         }
     }
 
-    /// <summary>The arguments of <c>saturn</c> that run a cell from its start.</summary>
-    public IReadOnlyList<string> Arguments(SweepCell cell) => ["train", .. cell.Arguments, "--run", cell.Name, "--runs", folder];
-
-    /// <summary>How a cell stands.</summary>
-    public CellStatus StatusOf(SweepCell cell)
+    /// <summary>Runs them.</summary>
+    /// <param name="commandLine">What continues the sweep.</param>
+    /// <returns>The exit code.</returns>
+    /// <exception cref="InterruptedException">A signal has stopped it.</exception>
+    public int Run(string commandLine)
     {
-        string path = Path.Combine(folder, cell.Name);
-        if (File.Exists(Path.Combine(path, "summary.json")))
+        Directory.CreateDirectory(folder.Path);
+        ConcurrentQueue<PlannedCell> waiting = new(cells.Where(planned => folder.StateOfFiles(planned) != CellState.Done));
+        done = cells.Count - waiting.Count;
+        Console.WriteLine($"{cells.Count} cells, {done} of them done{(waiting.IsEmpty ? "" : $"; {Math.Min(workers, waiting.Count)} at a time")}.");
+        using (PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop))
+        using (PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop))
         {
-            return CellStatus.Done;
+            Task[] loops = [.. Enumerable.Range(0, Math.Min(workers, waiting.Count)).Select(_ => Task.Factory.StartNew(
+                () =>
+                {
+                    while (!IsStopping && waiting.TryDequeue(out PlannedCell? planned))
+                    {
+                        RunCell(planned);
+                    }
+                },
+                TaskCreationOptions.LongRunning))];
+            Task.WaitAll(loops);
         }
 
-        if (File.Exists(LockPath(cell)))
+        if (received is { } signal)
         {
-            using FileStream? free = TryLock(cell);
-            if (free is null)
-            {
-                return CellStatus.Running;
-            }
+            throw new InterruptedException(signal, $"Stopped. {done} of {cells.Count} cells are done; continue with: {commandLine}");
         }
 
-        return Checkpoint.Exists(Path.Combine(path, "checkpoint")) ? CellStatus.Stopped : CellStatus.Waiting;
+        if (elsewhere > 0)
+        {
+            Console.WriteLine($"Left to another sweep that runs them: {elsewhere} cells.");
+        }
+
+        if (failed > 0)
+        {
+            Console.Error.WriteLine($"error: {failed} of {cells.Count} cells failed; try those again with: {commandLine}");
+            return CommandErrors.Failure;
+        }
+
+        return 0;
     }
 
-    /// <summary>Runs what has not finished.</summary>
-    /// <param name="workers">Processes at a time.</param>
-    /// <returns>How many failed, and the signal that stopped the sweep, if one did.</returns>
-    public (int Failed, PosixSignal? Stopped) Run(int workers)
+    private void RunCell(PlannedCell planned)
     {
-        Directory.CreateDirectory(folder);
-        using PosixSignalRegistration interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);
-        using PosixSignalRegistration terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
-        int next = -1;
-        int failed = 0;
-        int done = 0;
-        Thread[] threads = [.. Enumerable.Range(0, Math.Min(workers, cells.Length)).Select(_ => new Thread(() =>
-        {
-            for (int i = Interlocked.Increment(ref next); i < cells.Length && stopped is null; i = Interlocked.Increment(ref next))
-            {
-                bool good = RunCell(cells[i]);
-                Interlocked.Add(ref failed, good || stopped is not null ? 0 : 1);
-                Announce(cells[i], Interlocked.Increment(ref done), good);
-            }
-        }))];
-        foreach (Thread thread in threads)
-        {
-            thread.Start();
-        }
-
-        foreach (Thread thread in threads)
-        {
-            thread.Join();
-        }
-
-        return (failed, stopped);
-    }
-
-    private static string Comparable(TrainingOptions options) =>
-        System.Text.Json.JsonSerializer.Serialize(options with { Threads = null, CheckpointEvery = 1, Run = "" }, RunJson.Default.TrainingOptions);
-
-    /// <summary>The program that is running now, so that a cell runs the same one.</summary>
-    private static ProcessStartInfo Saturn(IEnumerable<string> arguments)
-    {
-        string self = Environment.ProcessPath!;
-        bool isHost = Path.GetFileNameWithoutExtension(self) == "dotnet";
-        return new ProcessStartInfo(self, isHost ? [Environment.GetCommandLineArgs()[0], .. arguments] : arguments) { RedirectStandardOutput = true, RedirectStandardError = true };
-    }
-
-    private bool RunCell(SweepCell cell)
-    {
-        if (StatusOf(cell) == CellStatus.Done)
-        {
-            return true;
-        }
-
-        using FileStream? held = TryLock(cell);
+        SweepCell cell = planned.Cell;
+        using CellLock? held = CellLock.TryTake(folder.LockPath(cell));
         if (held is null)
         {
-            return true;
-        }
-
-        string path = Path.Combine(folder, cell.Name);
-        bool resumes = Checkpoint.Exists(Path.Combine(path, "checkpoint")) && File.Exists(Path.Combine(path, "config.json"));
-        ProcessStartInfo start = Saturn(resumes ? ["train", "--resume", "--run", cell.Name, "--runs", folder] : [.. Arguments(cell), "--overwrite"]);
-        using StreamWriter log = new(LogPath(cell), append: resumes) { AutoFlush = true };
-        using Process child = new() { StartInfo = start };
-        child.OutputDataReceived += Write;
-        child.ErrorDataReceived += Write;
-        lock (gate)
-        {
-            if (stopped is not null)
+            lock (gate)
             {
-                return false;
+                elsewhere++;
+                Console.WriteLine($"{cell.Name}: runs in another sweep.");
             }
 
-            child.Start();
-            children.Add(child);
+            return;
         }
 
-        child.BeginOutputReadLine();
-        child.BeginErrorReadLine();
-        child.WaitForExit();
-        lock (gate)
+        AwaitOrphan(cell, held);
+        if (folder.StateOfFiles(planned) == CellState.Done)
         {
-            children.Remove(child);
+            Report(cell, 0, "");
+            return;
         }
 
-        return child.ExitCode == 0;
-
-        void Write(object sender, DataReceivedEventArgs line)
-        {
-            if (line.Data is not null)
-            {
-                lock (log)
-                {
-                    log.WriteLine(line.Data);
-                }
-            }
-        }
-    }
-
-    private void Announce(SweepCell cell, int done, bool good)
-    {
-        string head = string.Create(CultureInfo.InvariantCulture, $"[{done}/{cells.Length}] {cell.Name}: ");
-        string path = Path.Combine(folder, cell.Name);
-        if (good && File.Exists(Path.Combine(path, "summary.json")) && RunFolder.Open(path).ReadSummary() is { } summary)
-        {
-            Console.WriteLine(string.Create(
-                CultureInfo.InvariantCulture, $"{head}accuracy {summary.Accuracy:P2}, neurons {summary.NeuronSparsity:P1} gone, weights {summary.WeightSparsity:P1} gone, {summary.Seconds:F0} s"));
-        }
-        else if (good)
-        {
-            Console.WriteLine(head + "another sweep is running it");
-        }
-        else if (stopped is not null)
-        {
-            Console.WriteLine(head + "stopped");
-        }
-        else
-        {
-            string last = File.ReadLines(LogPath(cell)).LastOrDefault(line => line.Length > 0) ?? "it said nothing";
-            Console.Error.WriteLine($"{head}failed: {last} ({LogPath(cell)})");
-        }
-    }
-
-    /// <summary>On Ctrl-C the terminal has told the children itself, and they save; another SIGTERM reaches this process alone and is passed on.</summary>
-    private void Stop(PosixSignalContext context)
-    {
-        lock (gate)
-        {
-            context.Cancel = stopped is null;
-            stopped ??= context.Signal;
-            if (context.Signal == PosixSignal.SIGTERM)
-            {
-                foreach (Process child in children)
-                {
-                    using Process? kill = Process.Start("kill", ["-TERM", child.Id.ToString(CultureInfo.InvariantCulture)]);
-                    kill?.WaitForExit();
-                }
-            }
-        }
-    }
-
-    private string LogPath(SweepCell cell) => Path.Combine(folder, cell.Name + ".log");
-
-    private string LockPath(SweepCell cell) => Path.Combine(folder, cell.Name + ".lock");
-
-    private FileStream? TryLock(SweepCell cell)
-    {
+        bool resumes = folder.CanResume(cell) && folder.Differences(planned).Count == 0;
+        CellProcess? process = null;
         try
         {
-            return new FileStream(LockPath(cell), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, 1, FileOptions.DeleteOnClose);
+            lock (gate)
+            {
+                if (received is not null)
+                {
+                    return;
+                }
+
+                process = CellProcess.Start(resumes ? cell.ResumeArguments(folder.Path) : [.. cell.Arguments(folder.Path), "--overwrite"], folder.LogPath(cell));
+                running.Add(process);
+                held.Note(process.Process);
+            }
+
+            int code = process.Wait();
+            held.Clear();
+            Report(cell, code, process.LastError);
         }
-        catch (IOException)
+        finally
         {
-            return null;
+            lock (gate)
+            {
+                if (process is not null)
+                {
+                    running.Remove(process);
+                    process.Dispose();
+                }
+            }
+        }
+    }
+
+    private void AwaitOrphan(SweepCell cell, CellLock held)
+    {
+        using Process? orphan = held.FindProcess();
+        if (orphan is null)
+        {
+            return;
+        }
+
+        Console.WriteLine($"{cell.Name}: still runs as process {orphan.Id} of a sweep that was killed; waiting for it.");
+        while (!CellLock.HasEnded(orphan))
+        {
+            if (IsStopping)
+            {
+                return;
+            }
+
+            Thread.Sleep(100);
+        }
+
+        held.Clear();
+    }
+
+    private void Report(SweepCell cell, int code, string lastError)
+    {
+        CellResult? result = File.Exists(folder.SummaryPath(cell)) ? CellResult.Read(folder.SummaryPath(cell)) : null;
+        lock (gate)
+        {
+            if (result is not null)
+            {
+                done++;
+                finishedHere++;
+                int left = cells.Count - done - failed - elsewhere;
+                string remains = left == 0 ? "" : ProgressDisplay.Invariant($"; {left} left, about {ProgressDisplay.Duration(clock.Elapsed.TotalSeconds / finishedHere * left)}");
+                Console.WriteLine(ProgressDisplay.Invariant(
+                    $"[{done}/{cells.Count}] {cell.Name}: accuracy {result.Accuracy:P2}, neuron sparsity {result.NeuronSparsity:P1}, weight sparsity {result.WeightSparsity:P1}, {result.Seconds:F1} s{remains}"));
+            }
+            else if (received is not null)
+            {
+                Console.WriteLine($"{cell.Name}: stopped.");
+            }
+            else
+            {
+                failed++;
+                Console.Error.WriteLine($"{cell.Name}: failed with exit code {code}: {(lastError.Length > 0 ? lastError : "it said nothing")} (all of it: {folder.LogPath(cell)})");
+            }
+        }
+    }
+
+    private void Stop(PosixSignalContext context)
+    {
+        context.Cancel = true;
+        lock (gate)
+        {
+            if (received is null)
+            {
+                received = context.Signal;
+                receivedAt = clock.Elapsed;
+                Console.Error.WriteLine("\nStopping: the running cells save a checkpoint; once more stops at once.");
+                Task.Delay(Grace).ContinueWith(_ => ForEachRunning(process => process.Stop()), TaskScheduler.Default);
+            }
+            else if (clock.Elapsed - receivedAt > Grace)
+            {
+                ForEachRunning(process => process.Process.Kill());
+            }
+        }
+    }
+
+    private void ForEachRunning(Action<CellProcess> act)
+    {
+        lock (gate)
+        {
+            foreach (CellProcess process in running)
+            {
+                act(process);
+            }
         }
     }
 }

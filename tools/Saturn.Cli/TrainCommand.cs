@@ -9,18 +9,8 @@ namespace Saturn.Cli;
 /// <summary><c>saturn train</c>: one run, dense or pruned while it trains.</summary>
 internal static class TrainCommand
 {
-    public static Command Create() => CreateWithReader().Command;
-
-    /// <summary>The options that a command line of <c>saturn train</c> asks for, without running anything.</summary>
-    /// <exception cref="ArgumentException">The command line does not parse, or an option does not fit.</exception>
-    public static TrainingOptions Read(IReadOnlyList<string> arguments)
-    {
-        var (command, read) = CreateWithReader();
-        ParseResult parsed = command.Parse([.. arguments]);
-        return parsed.Errors.Count == 0 ? read(parsed) : throw new ArgumentException(string.Join(" ", parsed.Errors.Select(error => CommandErrors.InPlainWords(error.Message))));
-    }
-
-    private static (Command Command, Func<ParseResult, TrainingOptions> Read) CreateWithReader()
+    /// <param name="start">What to do with the options and the run's folder instead of training: the sweep reads command lines so.</param>
+    public static Command Create(Func<TrainingOptions, string, bool, int>? start = null)
     {
         TrainingOptions defaults = new();
         Command command = new("train", "Train a network, dense or pruned while it trains, into a run folder with metrics, checkpoints and a report.");
@@ -128,9 +118,9 @@ internal static class TrainCommand
                         $"--resume takes all options from the run's config.json, but {string.Join(", ", others)} came too; leave that out, or start another run under a new --run name.");
             }
 
-            return RunSession.Start(Read(result), folder, result.GetValue(overwrite));
+            return (start ?? RunSession.Start)(Read(result), folder, result.GetValue(overwrite));
         });
-        return (command, Read);
+        return command;
 
         TrainingOptions Read(ParseResult result)
         {
