@@ -24,9 +24,10 @@ internal sealed class ProgressDisplay : ITrainingObserver
     {
         TrainingOptions options = start.Options;
         epochs = options.Epochs;
+        string aim = options.Pruning is { TargetSparsity: { } target } steered ? Invariant($" steered to {target:0.###} of {steered.TargetMetric.ToString().ToLowerInvariant()}") : "";
         string pressure = options.Pruning is { } pruning
-            ? Invariant($"Demon Pruning: lambda {pruning.Lambda:g}, noise std {pruning.NoiseStandardDeviation:g}, census every {pruning.PruneEvery} steps")
-            : "dense";
+            ? Invariant($"Demon Pruning{aim}: lambda {pruning.Lambda:g}, noise std {pruning.NoiseStandardDeviation:g}, census every {pruning.PruneEvery} steps")
+            : string.Join(' ', options.MethodSettings.Select(setting => $"{setting.Key}={setting.Value}").Prepend(options.Method));
         WriteLine(Invariant($"{label}{options.Model} width {options.Width}, {start.Parameters:N0} parameters, {start.Units:N0} units, on {start.Device}"));
         WriteLine(Invariant($"{label}{start.Data}; {options.Optimizer}, lr {options.PeakLearningRate:g}, batch {options.Batch}, {options.Epochs} epochs of {start.StepsPerEpoch} steps; {pressure}"));
         if (start.FirstStep > 0)
