@@ -210,6 +210,19 @@ public sealed class PruningRun : IDisposable
         return report.Removed;
     }
 
+    /// <summary>Refuses a network of which no unit may be removed.</summary>
+    /// <exception cref="ArgumentException">One sentence with the first reason.</exception>
+    public void RequirePrunable()
+    {
+        if (Graph.Groups.All(group => group.PinnedBecause is not null))
+        {
+            string why = Graph.Groups.Count == 0
+                ? "its forward pass has no activation with a record of its channels (ActivationLayer, or ConvBatchNormRelu with an activity)"
+                : $"{Graph.Groups[0].Name} stays because {Graph.Groups[0].PinnedBecause}";
+            throw new ArgumentException($"No unit of this network can be removed: {why}.");
+        }
+    }
+
     /// <summary>Says something that the user should know; the next report carries it.</summary>
     public void Warn(string message)
     {

@@ -41,6 +41,7 @@ public sealed class Trainer : IDisposable
     private readonly Mortality? mortality;
     private readonly MaskStability? stability;
     private readonly long stepsPerEpoch;
+    private DeathCount? lastCount;
     private RunFolder? folder;
     private long savedStep;
 
@@ -286,14 +287,15 @@ public sealed class Trainer : IDisposable
 
     private void CountDead()
     {
-        if (mortality is null || progress.Step % options.CountDead!.Value != 0)
+        if (mortality is null || (progress.Step % options.CountDead!.Value != 0 && progress.Step != TotalSteps))
         {
             return;
         }
 
         int[] sample = EpochOrder.Sample(training.Count, Math.Min(training.Count, options.CountDeadImages), options.Seed);
         var seen = TakeCensus(sample);
-        folder?.Append(mortality.Count(progress.Step, pruning.Graph, seen, options.CountDeadOnAll ? TakeCensus([.. Enumerable.Range(0, training.Count)]) : null));
+        lastCount = mortality.Count(progress.Step, pruning.Graph, seen, options.CountDeadOnAll ? TakeCensus([.. Enumerable.Range(0, training.Count)]) : null);
+        folder?.Append(lastCount);
 
         IReadOnlyDictionary<UnitGroup, ChannelStatistics> TakeCensus(int[] images) =>
             Census.Take(model, pruning.Graph, visit => Evaluator.ForEachBatch(device, training, images, options.Batch, (batch, _) => visit(batch)));
@@ -330,6 +332,7 @@ public sealed class Trainer : IDisposable
         MaskChange? change = stability?.Compare(model.Parameters);
         EpochMetrics metrics = new()
         {
+            DeadUnits = (pruning.Method as DemonPruning)?.LastDead,
             MaskJaccard = change?.Jaccard,
             MaskBorn = change?.Born,
             MaskDied = change?.Died,
@@ -397,6 +400,9 @@ public sealed class Trainer : IDisposable
             BestAccuracy = progress.BestAccuracy,
             NeuronsTotal = Accounting.TotalUnits,
             NeuronsLive = Accounting.LiveUnits,
+            CountedDead = lastCount?.Dead,
+            CountedEverDead = lastCount?.EverDead,
+            NeuronsDead = (pruning.Method as DemonPruning)?.LastDead,
             NeuronSparsity = Accounting.NeuronSparsity,
             ParametersDense = Accounting.DenseParameters,
             Parameters = Accounting.Parameters,

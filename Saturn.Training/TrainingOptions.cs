@@ -92,7 +92,7 @@ public sealed record TrainingOptions
     /// <summary>Demon Pruning's settings; null for other methods.</summary>
     public DemonPruningOptions? Pruning { get; init; }
 
-    /// <summary>Count dead units before the first step and after every so many, into <c>deaths.jsonl</c>, whatever the method; null for never. Counting costs no training time and changes nothing.</summary>
+    /// <summary>Count dead units before the first step, after every so many and after the last, into <c>deaths.jsonl</c>, whatever the method; null for never. Counting costs no training time and changes nothing.</summary>
     public int? CountDead { get; init; }
 
     /// <summary>Training images of a count.</summary>

@@ -65,6 +65,11 @@ public sealed class DemonPruning : PruningMethod
             throw new ArgumentException("The network has no normalization scales, so the pressure would press on nothing; use --regularize all, or --lambda 0 for noise alone.");
         }
 
+        if (options.Removal != RemovalTime.Never)
+        {
+            run.RequirePrunable();
+        }
+
         foreach (UnitGroup group in run.Graph.Groups)
         {
             Prepare(group.Activity);
@@ -150,11 +155,16 @@ public sealed class DemonPruning : PruningMethod
     }
 
     /// <inheritdoc/>
-    public override void Save(MethodState state) => controller?.Save(state);
+    public override void Save(MethodState state)
+    {
+        state.Numbers["dead"] = LastDead;
+        controller?.Save(state);
+    }
 
     /// <inheritdoc/>
     public override void Load(MethodState state)
     {
+        LastDead = (long)state.Number("dead");
         if (options.TargetSparsity is { } target)
         {
             controller = new PressureController(target, options.TargetMetric, SteeringStart);

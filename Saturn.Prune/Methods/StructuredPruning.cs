@@ -22,6 +22,7 @@ public abstract class StructuredPruning : PruningMethod
     /// <inheritdoc/>
     public override void Begin(PruningRun run)
     {
+        run.RequirePrunable();
         if (run.Accounting.LiveUnits == run.Accounting.TotalUnits)
         {
             RemovalPreview.RequirePossible(run, TargetSparsity, TargetMetric);

@@ -44,6 +44,9 @@ public sealed record EpochMetrics
     /// <summary>1 − parameters / parameters of the dense network.</summary>
     public double WeightSparsity { get; init; }
 
+    /// <summary>Units that the last census of Demon Pruning found dead, removed or, with <c>--removal never</c>, counted only; null for other methods.</summary>
+    public long? DeadUnits { get; init; }
+
     /// <summary>|A∩B|/|A∪B| of the weights that are not zero now and at the end of the last epoch; null for methods that leave single weights alone.</summary>
     public double? MaskJaccard { get; init; }
 
@@ -97,6 +100,15 @@ public sealed record RunSummary
 
     /// <summary>Units at the end.</summary>
     public long NeuronsLive { get; init; }
+
+    /// <summary>Units that the last census of Demon Pruning found dead; null for other methods.</summary>
+    public long? NeuronsDead { get; init; }
+
+    /// <summary>Units dead at the last count of <c>--count-dead</c>, removed ones included; null where nothing was counted.</summary>
+    public long? CountedDead { get; init; }
+
+    /// <summary>Units that were dead at any count; null where nothing was counted.</summary>
+    public long? CountedEverDead { get; init; }
 
     /// <summary>1 − live/total.</summary>
     public double NeuronSparsity { get; init; }

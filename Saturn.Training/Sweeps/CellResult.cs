@@ -21,6 +21,9 @@ public sealed record CellResult
     /// <summary>Training operations over those of a dense run.</summary>
     public double? TrainingFlopsRatio { get; init; }
 
+    /// <summary>Units dead at the last count of <c>--count-dead</c>.</summary>
+    public double? CountedDead { get; init; }
+
     /// <summary>Forward operations an image over those of the dense network.</summary>
     public double? InferenceFlopsRatio { get; init; }
 
@@ -56,6 +59,7 @@ public sealed record CellResult
                 NeuronSparsity = Number(nameof(RunSummary.NeuronSparsity)),
                 WeightSparsity = Number(nameof(RunSummary.WeightSparsity)),
                 TrainingFlopsRatio = Number(nameof(RunSummary.TrainingFlopsRatio)),
+                CountedDead = Number(nameof(RunSummary.CountedDead)),
                 InferenceFlopsRatio = Number(nameof(RunSummary.InferenceFlopsRatio)),
                 MsPerStepFirst = Number(nameof(RunSummary.MsPerStepFirst)),
                 MsPerStepLast = Number(nameof(RunSummary.MsPerStepLast)),

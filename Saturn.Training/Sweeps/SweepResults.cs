@@ -33,6 +33,9 @@ public sealed record SweepRow
     /// <summary>Training operations, of dense.</summary>
     public Spread? TrainingFlopsRatio { get; init; }
 
+    /// <summary>Units dead at the last count of <c>--count-dead</c>, where the runs counted.</summary>
+    public Spread? CountedDead { get; init; }
+
     /// <summary>Inference operations, of dense.</summary>
     public Spread? InferenceFlopsRatio { get; init; }
 
@@ -118,6 +121,7 @@ public sealed record SweepResults
                 NeuronSparsity = Over(result => result.NeuronSparsity),
                 WeightSparsity = Over(result => result.WeightSparsity),
                 TrainingFlopsRatio = Over(result => result.TrainingFlopsRatio),
+                CountedDead = Over(result => result.CountedDead),
                 InferenceFlopsRatio = Over(result => result.InferenceFlopsRatio),
                 MsPerStepFirst = Over(result => result.MsPerStepFirst),
                 MsPerStepLast = Over(result => result.MsPerStepLast),

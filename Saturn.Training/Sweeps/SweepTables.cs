@@ -15,6 +15,7 @@ public static class SweepTables
         ("best_accuracy", row => row.BestAccuracy),
         ("neuron_sparsity", row => row.NeuronSparsity),
         ("weight_sparsity", row => row.WeightSparsity),
+        ("counted_dead", row => row.CountedDead),
         ("training_flops_ratio", row => row.TrainingFlopsRatio),
         ("inference_flops_ratio", row => row.InferenceFlopsRatio),
         ("ms_per_step_first", row => row.MsPerStepFirst),
