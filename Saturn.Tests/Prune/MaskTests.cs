@@ -248,7 +248,17 @@ public sealed class MaskTests
                 : StructuredPruningTests.Settings(("target-sparsity", "0.7"), ("update-every", "5"));
             TrainingOptions options = new()
             {
-                TrainImages = 256, ValidationImages = 64, Model = "resnet18", Width = 4, Epochs = 5, Batch = 32, LearningRate = 0.05, Threads = 1, Augment = false, Method = method, MethodSettings = settings,
+                TrainImages = 256,
+                ValidationImages = 64,
+                Model = "resnet18",
+                Width = 4,
+                Epochs = 5,
+                Batch = 32,
+                LearningRate = 0.05,
+                Threads = 1,
+                Augment = false,
+                Method = method,
+                MethodSettings = settings,
             };
             Assert.That(ResumedRuns.Differences(folder, options, 2), Is.Empty);
         }

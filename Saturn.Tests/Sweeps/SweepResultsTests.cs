@@ -34,8 +34,13 @@ public sealed class SweepResultsTests
         IReadOnlyList<SweepCell> cells = Cells("""{ "name": "n", "seeds": [0, 1], "common": { "width": [4, 8] }, "arms": { "dense": {}, "demp": { "lambda": [1] } } }""");
         Dictionary<string, double> seconds = new()
         {
-            ["dense-width=4-seed=0"] = 10, ["dense-width=4-seed=1"] = 20, ["dense-width=8-seed=0"] = 100,
-            ["demp-width=4-lambda=1-seed=0"] = 5, ["demp-width=4-lambda=1-seed=1"] = 16, ["demp-width=8-lambda=1-seed=0"] = 30, ["demp-width=8-lambda=1-seed=1"] = 7,
+            ["dense-width=4-seed=0"] = 10,
+            ["dense-width=4-seed=1"] = 20,
+            ["dense-width=8-seed=0"] = 100,
+            ["demp-width=4-lambda=1-seed=0"] = 5,
+            ["demp-width=4-lambda=1-seed=1"] = 16,
+            ["demp-width=8-lambda=1-seed=0"] = 30,
+            ["demp-width=8-lambda=1-seed=1"] = 7,
         };
         IReadOnlyList<SweepRow> rows = SweepResults.Aggregate([.. cells.Select(cell => (cell, seconds.TryGetValue(cell.Name, out double value) ? new CellResult { Seconds = value } : null))]);
         Assert.That(rows.Select(row => (row.Point, row.Finished, row.Planned)), Is.EqualTo((

@@ -40,8 +40,15 @@ internal static class LabNoiseCommand
                 {
                     NoiseExperimentOptions options = new()
                     {
-                        Source = source, LearningRate = rate, NoiseStandardDeviation = result.GetValue(noise), Steps = result.GetValue(steps), FullGradientEvery = result.GetValue(fullEvery),
-                        CountEvery = result.GetValue(every), Images = training.Count, Width = result.GetValue(width), Seed = result.GetValue(seed),
+                        Source = source,
+                        LearningRate = rate,
+                        NoiseStandardDeviation = result.GetValue(noise),
+                        Steps = result.GetValue(steps),
+                        FullGradientEvery = result.GetValue(fullEvery),
+                        CountEvery = result.GetValue(every),
+                        Images = training.Count,
+                        Width = result.GetValue(width),
+                        Seed = result.GetValue(seed),
                     };
                     using NoiseExperiment experiment = new(where, training, options);
                     curves.Add(experiment.Run());
