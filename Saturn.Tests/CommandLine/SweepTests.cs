@@ -27,6 +27,12 @@ public sealed class SweepTests : CommandLineTest
         }
         """;
 
+    private static string[] ProjectsSweeps =>
+    [
+        .. Directory.GetFiles(Path.Combine(Architecture.FloorTests.Root, "sweeps"), "*.json", SearchOption.AllDirectories)
+            .Select(path => Path.GetRelativePath(Path.Combine(Architecture.FloorTests.Root, "sweeps"), path)).Order(StringComparer.Ordinal),
+    ];
+
     [SetUp]
     public void RequireSignals() => Assume.That(OperatingSystem.IsWindows(), Is.False, "signals are POSIX");
 
@@ -59,6 +65,24 @@ public sealed class SweepTests : CommandLineTest
         Assert.That(output, Does.Contain("4 cells, 4 of them done.").And.Not.Contain("accuracy"));
         Assert.That(SummaryTimes("quick", QuickCells), Is.EqualTo(times));
         Assert.That(QuickCells.Select(cell => Starts("quick", cell)), Is.All.EqualTo(1));
+    }
+
+    [TestCaseSource(nameof(ProjectsSweeps))]
+    public void Every_sweep_of_the_project_can_run(string file)
+    {
+        Environment.SetEnvironmentVariable("CIFAR10", "/images");
+        Environment.SetEnvironmentVariable("MNIST", "/images");
+        try
+        {
+            var (code, output, errors) = Call("sweep", Path.Combine(Architecture.FloorTests.Root, "sweeps", file), "--list", "--runs", Root);
+            Assert.That(code, Is.Zero, errors);
+            Assert.That(output, Does.Contain("saturn train"));
+        }
+        finally
+        {
+            Environment.SetEnvironmentVariable("CIFAR10", null);
+            Environment.SetEnvironmentVariable("MNIST", null);
+        }
     }
 
     [Test]
