@@ -17,6 +17,7 @@ public sealed class MethodTests : CommandLineTest
     [TestCase("--method snap --lambda 1", "--method snap does not go with --lambda, which is Demon Pruning's")]
     [TestCase("--method dense --target-sparsity 0.5", "--method dense cannot be given --target-sparsity: nothing is pruned")]
     [TestCase("--method grda --target-sparsity 0.5", "its sparsity follows from its other settings")]
+    [TestCase("--method rigl --target-metric flops", "its target counts the weights of convolutions and linear layers")]
     [TestCase("--method grda --set mu=2", "mu must be between 0 and 1")]
     [TestCase("--method grda --set mu", "--set takes NAME=VALUE, but got 'mu'")]
     [TestCase("--method grda --set mu=0.6 --set mu=0.7", "--set mu was given twice")]

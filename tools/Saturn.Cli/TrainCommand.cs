@@ -165,7 +165,7 @@ internal static class TrainCommand
                 string name = option[2..];
                 if (MethodCatalog.Describe(chosen).Settings.All(setting => setting.Name != name))
                 {
-                    throw new ArgumentException($"--method {chosen} cannot be given {option}: {(chosen == "dense" ? "nothing is pruned" : "its sparsity follows from its other settings")}.");
+                    throw new ArgumentException($"--method {chosen} cannot be given {option}: {Why(chosen, MethodCatalog.Describe(chosen))}.");
                 }
 
                 settings[name] = option == target.Name ? targetValue!.Value.ToString(CultureInfo.InvariantCulture) : result.GetValue(targetMetric)!;
@@ -251,6 +251,11 @@ internal static class TrainCommand
         "warmup" => PressureSchedule.Warmup,
         _ => PressureSchedule.OneCycle,
     };
+
+    private static string Why(string method, MethodDescription description) =>
+        method == "dense" ? "nothing is pruned"
+        : description.Settings.Any(setting => setting.Name == "target-sparsity") ? "its target counts the weights of convolutions and linear layers"
+        : "its sparsity follows from its other settings";
 
     private static Dictionary<string, string> Settings(string[] given)
     {
