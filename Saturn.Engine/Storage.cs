@@ -26,11 +26,11 @@ internal sealed class Storage
 
     public DeviceBuffer Buffer { get; private set; }
 
-    public static Storage Allocate(Device device, long byteLength)
+    public static Storage Allocate(Device device, long elements, ElementType type)
     {
         Storage storage = (pool ??= new Stack<Storage>(256)).TryPop(out Storage? recycled) ? recycled : new Storage();
         storage.Device = device;
-        storage.Buffer = device.Memory.Allocate(byteLength);
+        storage.Buffer = device.Memory.Allocate(elements * type.Size()) with { Type = type };
         storage.references = 1;
         if (TrackSites)
         {

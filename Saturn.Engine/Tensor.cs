@@ -71,7 +71,7 @@ public readonly struct Tensor : IDisposable, IEquatable<Tensor>
     public static Tensor Allocate(Device device, in Shape shape, ElementType type = ElementType.Float32)
     {
         EngineThread thread = EngineThread.Current;
-        TensorHandle handle = TensorHandle.Create(device, shape, type, Storage.Allocate(device, shape.StorageCount * type.Size()));
+        TensorHandle handle = TensorHandle.Create(device, shape, type, Storage.Allocate(device, shape.StorageCount, type));
         if (thread.ScopeDepth > 0)
         {
             thread.Scoped.Add(new ScopedTensor(handle, handle.Version, thread.ScopeDepth));
@@ -82,7 +82,7 @@ public readonly struct Tensor : IDisposable, IEquatable<Tensor>
 
     /// <summary>Allocates a tensor that no scope owns; whoever calls disposes it.</summary>
     public static Tensor AllocateUnscoped(Device device, in Shape shape, ElementType type = ElementType.Float32) =>
-        new(TensorHandle.Create(device, shape, type, Storage.Allocate(device, shape.StorageCount * type.Size())));
+        new(TensorHandle.Create(device, shape, type, Storage.Allocate(device, shape.StorageCount, type)));
 
     /// <summary>A tensor of zeros.</summary>
     public static Tensor Zeros(Device device, in Shape shape, ElementType type = ElementType.Float32)

@@ -30,6 +30,9 @@ public abstract class Device : IDisposable
     /// <summary>One line about the hardware, such as the processor's vector width and worker count.</summary>
     public abstract string Description { get; }
 
+    /// <summary>In which arithmetic products run.</summary>
+    public virtual Precision Precision => Precision.Fp32;
+
     /// <summary>The device's memory.</summary>
     public abstract IDeviceMemory Memory { get; }
 

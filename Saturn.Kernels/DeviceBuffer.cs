@@ -6,7 +6,8 @@ namespace Saturn.Kernels;
 /// </summary>
 /// <param name="Address">The address in the device's address space; 64-byte aligned at the start of an allocation.</param>
 /// <param name="ByteLength">The number of bytes that may be accessed.</param>
-public readonly record struct DeviceBuffer(nint Address, long ByteLength)
+/// <param name="Type">What the elements are. Kernels look at it where they take activations, which may be float32 or bfloat16; elsewhere the contract says what they are.</param>
+public readonly record struct DeviceBuffer(nint Address, long ByteLength, ElementType Type = ElementType.Float32)
 {
     /// <summary>The absent buffer, for optional kernel arguments.</summary>
     public static DeviceBuffer None => default;
@@ -24,6 +25,6 @@ public readonly record struct DeviceBuffer(nint Address, long ByteLength)
                 nameof(byteOffset), $"Bytes {byteOffset} to {byteOffset + byteLength} do not lie inside a buffer of {ByteLength} bytes.");
         }
 
-        return new DeviceBuffer(Address + (nint)byteOffset, byteLength);
+        return new DeviceBuffer(Address + (nint)byteOffset, byteLength, Type);
     }
 }

@@ -27,13 +27,14 @@ public static class Devices
     /// every access; or <c>emulated:fast</c>, the same without checks.
     /// </param>
     /// <param name="threads">Worker threads of the host processor or the emulator; null for one a processor.</param>
+    /// <param name="precision">In which arithmetic products run; the host processor has float32 only.</param>
     /// <exception cref="ArgumentException">The name is unknown, there is no such GPU, or a variable of the environment holds what it cannot; the message says what is known.</exception>
     /// <exception cref="CudaException">There is no CUDA driver or no GPU; the message says what was searched and what to do.</exception>
-    public static Device Open(string name, int? threads = null)
+    public static Device Open(string name, int? threads = null, Precision precision = Precision.Fp32)
     {
         int debug = (int)EnvironmentVariable.Debug.Number(0, 5);
         Observation? observation = Observation(debug);
-        Device device = OpenAlone(name, threads);
+        Device device = OpenAlone(name, threads, precision);
         if (debug >= 1)
         {
             Console.Error.WriteLine($"device {device.Name}: {device.Description}");
@@ -70,14 +71,16 @@ public static class Devices
             : null;
     }
 
-    private static Device OpenAlone(string name, int? threads) => name switch
+    private static Device OpenAlone(string name, int? threads, Precision precision) => name switch
     {
+        "cpu" when precision != Precision.Fp32 => throw new ArgumentException(
+            $"--precision {precision.ToString().ToLowerInvariant()} needs a CUDA device (--device cuda:0, or emulated), but the device is 'cpu', which has fp32 only."),
         "cpu" => new CpuDevice(threads),
-        "cuda" => OpenCuda("cuda:0", LibCudaDriver.Open(), 0),
-        "emulated" => OpenCuda(name, new EmulatedDriver(new EmulatorOptions(Checked: true, Workers: threads)), 0),
-        "emulated:fast" => OpenCuda(name, new EmulatedDriver(new EmulatorOptions(Checked: false, Workers: threads)), 0),
+        "cuda" => OpenCuda("cuda:0", LibCudaDriver.Open(), 0, precision),
+        "emulated" => OpenCuda(name, new EmulatedDriver(new EmulatorOptions(Checked: true, Workers: threads)), 0, precision),
+        "emulated:fast" => OpenCuda(name, new EmulatedDriver(new EmulatorOptions(Checked: false, Workers: threads)), 0, precision),
         _ when name.StartsWith(CudaPrefix, StringComparison.Ordinal)
-            && int.TryParse(name.AsSpan(CudaPrefix.Length), NumberStyles.None, CultureInfo.InvariantCulture, out int ordinal) => OpenCuda(name, LibCudaDriver.Open(), ordinal),
+            && int.TryParse(name.AsSpan(CudaPrefix.Length), NumberStyles.None, CultureInfo.InvariantCulture, out int ordinal) => OpenCuda(name, LibCudaDriver.Open(), ordinal, precision),
         _ => throw new ArgumentException($"Unknown device '{name}'; this build knows: {string.Join(", ", Names)}."),
     };
 
@@ -88,7 +91,7 @@ public static class Devices
     {
         foreach (string name in (string[])["cpu", "emulated"])
         {
-            using Device device = OpenAlone(name, null);
+            using Device device = OpenAlone(name, null, Precision.Fp32);
             yield return $"device {name}: {device.Description}";
         }
 
@@ -119,11 +122,11 @@ public static class Devices
         return lines;
     }
 
-    private static CudaDevice OpenCuda(string name, ICudaDriver driver, int ordinal)
+    private static CudaDevice OpenCuda(string name, ICudaDriver driver, int ordinal, Precision precision)
     {
         try
         {
-            return new CudaDevice(name, driver, ordinal);
+            return new CudaDevice(name, driver, ordinal, precision);
         }
         catch
         {

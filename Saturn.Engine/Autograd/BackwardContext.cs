@@ -54,7 +54,7 @@ public readonly ref struct BackwardContext
             return new GradientTarget(gradient.Buffer, GradientMode.Accumulate);
         }
 
-        handle.Gradient = Storage.Allocate(handle.Device, handle.Shape.StorageCount * sizeof(float));
+        handle.Gradient = Storage.Allocate(handle.Device, handle.Shape.StorageCount, handle.Type);
         return new GradientTarget(handle.Gradient.Buffer, GradientMode.Overwrite);
     }
 

@@ -85,7 +85,7 @@ public sealed class Tape
                 "This tensor was not computed from parameters on this thread's tape: an inference scope was open, its tensor scope has ended, or Backward ran already.");
         }
 
-        handle.Gradient = Storage.Allocate(handle.Device, handle.Shape.StorageCount * sizeof(float));
+        handle.Gradient = Storage.Allocate(handle.Device, handle.Shape.StorageCount, handle.Type);
         handle.Device.Elementwise.Fill(handle.Shape, handle.Gradient.Buffer, 1);
         for (int i = nodes.Count - 1; i >= 0; i--)
         {

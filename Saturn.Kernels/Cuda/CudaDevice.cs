@@ -16,9 +16,11 @@ public sealed unsafe class CudaDevice : Device
     /// <param name="name">The name that the device was asked for by, such as <c>cuda:0</c> or <c>emulated</c>.</param>
     /// <param name="driver">The driver, which the device then owns.</param>
     /// <param name="ordinal">The device's number.</param>
-    public CudaDevice(string name, ICudaDriver driver, int ordinal = 0)
+    /// <param name="precision">In which arithmetic products run.</param>
+    public CudaDevice(string name, ICudaDriver driver, int ordinal = 0, Precision precision = Precision.Fp32)
     {
         Name = name;
+        Precision = precision;
         this.driver = driver;
         context = new CudaContext(driver, ordinal);
         Elementwise = new CudaElementwise(context);
@@ -45,6 +47,9 @@ public sealed unsafe class CudaDevice : Device
     /// <inheritdoc/>
     public override string Description =>
         $"{driver.DeviceName(context.Ordinal)}, {context.MultiprocessorCount} multiprocessors, {driver.TargetArchitecture(context.Ordinal)}, {driver.Description}";
+
+    /// <inheritdoc/>
+    public override Precision Precision { get; }
 
     /// <summary>Driver, stream and modules, for operations with kernels of their own.</summary>
     public CudaContext Context => context;

@@ -47,6 +47,9 @@ public sealed class ObservedDevice : Device
     public override string Description => Inner.Description;
 
     /// <inheritdoc/>
+    public override Precision Precision => Inner.Precision;
+
+    /// <inheritdoc/>
     public override IDeviceMemory Memory => Inner.Memory;
 
     /// <inheritdoc/>
