@@ -30,8 +30,8 @@ command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || advise "this 
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 [ -r "$keyring" ] || advise "$keyring is missing, so Debian's packages cannot be verified."
 
-# The archive's main mirror, as the system's own sources name it.
-mirror=$(apt-get indextargets --format '$(REPO_URI)' 2>/dev/null | grep -E '/debian/?$' | head -n 1 || true)
+# The archive's main mirror, as the system's own sources name it, whether or not its lists were ever fetched.
+mirror=$(apt-get update --print-uris 2>/dev/null | sed -nE "s#^'(.*/debian)/dists/.*#\1#p" | head -n 1 || true)
 [ -n "$mirror" ] || advise "no Debian mirror is named in this machine's apt sources."
 
 work=$(mktemp -d)
