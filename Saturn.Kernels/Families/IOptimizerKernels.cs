@@ -61,10 +61,14 @@ public readonly record struct OptimizerStep(
 /// <param name="IsVector">Whether live flags count elements instead of rows.</param>
 /// <param name="Threshold">g of dual averaging, 0 or above; the other rules do not look at it.</param>
 /// <param name="LastThreshold">g of this tensor's last step; 0 before its first, when the accumulator may hold anything and starts at the weight.</param>
+/// <param name="ReducedCopy">A bfloat16 copy of the weight, of the same shape and pitch, that is written along with it; None for none. The host processor has none.</param>
+/// <param name="GradientSplits">Parts of the gradient: the elementwise sum of so many arrays, added in ascending order, is ∂L/∂w. The host processor takes one part only.</param>
+/// <param name="GradientSplitStride">Elements from one part to the next.</param>
 public readonly record struct OptimizerTensor(
     DeviceBuffer Weight, DeviceBuffer Gradient, DeviceBuffer FirstMoment, DeviceBuffer SecondMoment, int Rows, int Middle, int Columns, float LearningRate,
     float WeightDecay, float L1, float L2, float NoiseStandardDeviation, uint TensorId, DeviceBuffer LiveFlags, DeviceBuffer OriginalRows,
-    DeviceBuffer OriginalColumns, float NoiseGradientThreshold = 0, bool IsVector = false, float Threshold = 0, float LastThreshold = 0)
+    DeviceBuffer OriginalColumns, float NoiseGradientThreshold = 0, bool IsVector = false, float Threshold = 0, float LastThreshold = 0,
+    DeviceBuffer ReducedCopy = default, int GradientSplits = 1, long GradientSplitStride = 0)
 {
     /// <summary>The accumulator of dual averaging.</summary>
     public DeviceBuffer LastMoment => SecondMoment.IsNone ? FirstMoment : SecondMoment;
