@@ -121,11 +121,8 @@ public sealed class ChannelActivity : IDisposable
         _ => Flags,
     };
 
-    /// <summary>
-    /// A gate on every channel [channels], which multiplies the activation's output; none unless someone sets it, who also disposes it. Its gradient is what closing a channel would do to the loss, to
-    /// first order ("Pruning via Iterative Ranking of Sensitivity Statistics", Verdenius et al. 2020).
-    /// </summary>
-    public Tensor Gates { get; set; }
+    /// <summary>Gates behind the activation; none unless someone sets them, who also disposes them.</summary>
+    public ChannelGates? Gates { get; set; }
 
     /// <summary>Starts anew: the next forward pass overwrites the bits, later ones are combined by OR until the next reset.</summary>
     public void Reset()
@@ -319,7 +316,7 @@ public sealed class ChannelActivity : IDisposable
     }
 
     /// <summary>The activation's output behind the gates, if there are any.</summary>
-    internal Tensor Gated(Tensor output) => Gates.IsNone ? output : Operations.Operation.Multiply(output, Gates);
+    internal Tensor Gated(Tensor output) => Gates is null ? output : Operations.Operation.Gate(output, Gates);
 
     private void FreeStatistics()
     {

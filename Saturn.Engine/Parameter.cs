@@ -34,6 +34,7 @@ public enum ParameterRole
 public sealed class Parameter : IDisposable
 {
     private Tensor gradient;
+    private bool isFrozen;
 
     /// <summary>Takes a tensor over as the value of a new parameter.</summary>
     /// <param name="name">Its name inside the module that owns it, such as <c>weight</c>.</param>
@@ -57,6 +58,17 @@ public sealed class Parameter : IDisposable
 
     /// <summary>Whether an optimizer updates it; running statistics are not trained.</summary>
     public bool IsTrained => Role is not (ParameterRole.RunningMean or ParameterRole.RunningVariance);
+
+    /// <summary>Whether backward passes leave its gradient out and save its arithmetic, as where only gates or inputs are differentiated.</summary>
+    public bool IsFrozen
+    {
+        get => isFrozen;
+        set
+        {
+            isFrozen = value;
+            Value.Handle.RequiresGradient = IsTrained && !isFrozen;
+        }
+    }
 
     /// <summary>Whether it belongs to a normalization and is trained: γ or β.</summary>
     public bool IsNormalization => Role is ParameterRole.NormalizationScale or ParameterRole.NormalizationShift;
@@ -151,7 +163,7 @@ public sealed class Parameter : IDisposable
     {
         TensorHandle handle = Value.Handle;
         handle.Parameter = this;
-        handle.RequiresGradient = IsTrained;
+        handle.RequiresGradient = IsTrained && !isFrozen;
     }
 
     private void FreeTensors()

@@ -68,21 +68,20 @@ public readonly struct Tensor : IDisposable, IEquatable<Tensor>
     }
 
     /// <summary>Allocates a tensor with undefined contents, for operations that write all of it, padding included.</summary>
-    public static Tensor Allocate(Device device, in Shape shape, ElementType type = ElementType.Float32)
-    {
-        EngineThread thread = EngineThread.Current;
-        TensorHandle handle = TensorHandle.Create(device, shape, type, Storage.Allocate(device, shape.StorageCount, type));
-        if (thread.ScopeDepth > 0)
-        {
-            thread.Scoped.Add(new ScopedTensor(handle, handle.Version, thread.ScopeDepth));
-        }
-
-        return new Tensor(handle);
-    }
+    public static Tensor Allocate(Device device, in Shape shape, ElementType type = ElementType.Float32) =>
+        Own(TensorHandle.Create(device, shape, type, Storage.Allocate(device, shape.StorageCount, type)));
 
     /// <summary>Allocates a tensor that no scope owns; whoever calls disposes it.</summary>
     public static Tensor AllocateUnscoped(Device device, in Shape shape, ElementType type = ElementType.Float32) =>
         new(TensorHandle.Create(device, shape, type, Storage.Allocate(device, shape.StorageCount, type)));
+
+    /// <summary>Another value on the tape with the same data, of which nothing is copied; an operation that is the identity returns it. Nobody may write to either while both live.</summary>
+    internal static Tensor Alias(Tensor tensor)
+    {
+        TensorHandle source = tensor.Handle;
+        source.Storage!.Retain();
+        return Own(TensorHandle.Create(source.Device, source.Shape, source.Type, source.Storage));
+    }
 
     /// <summary>A tensor of zeros.</summary>
     public static Tensor Zeros(Device device, in Shape shape, ElementType type = ElementType.Float32)
@@ -312,6 +311,18 @@ public readonly struct Tensor : IDisposable, IEquatable<Tensor>
 
     /// <inheritdoc/>
     public override string ToString() => IsNone ? "no tensor" : IsAlive ? $"{Type} {Shape} on {Device}" : "a freed tensor";
+
+    /// <summary>A tensor of the innermost open scope.</summary>
+    private static Tensor Own(TensorHandle handle)
+    {
+        EngineThread thread = EngineThread.Current;
+        if (thread.ScopeDepth > 0)
+        {
+            thread.Scoped.Add(new ScopedTensor(handle, handle.Version, thread.ScopeDepth));
+        }
+
+        return new Tensor(handle);
+    }
 
     private TensorHandle RequireType(ElementType type)
     {

@@ -94,6 +94,20 @@ public readonly ref struct BackwardContext
         }
     }
 
+    /// <summary>The output's gradient is the one input's whole gradient, as of an identity: its memory is handed over where nothing was there, else it is added.</summary>
+    public void HandOver(int input)
+    {
+        GradientTarget target = TargetInPlace(input);
+        if (target.Mode == GradientMode.Accumulate)
+        {
+            Device.Elementwise.Accumulate(InputShape(input), OutputGradient, target.Buffer);
+        }
+        else if (target.IsWanted && target.Buffer != OutputGradient)
+        {
+            Device.Copy(OutputGradient, target.Buffer);
+        }
+    }
+
     /// <summary>Adds a computed gradient (of the input's shape) to an input's; for kernels that can only overwrite.</summary>
     public void Add(int input, Tensor gradient)
     {

@@ -1,12 +1,11 @@
 using Saturn.Engine;
 using Saturn.Engine.Operations;
-using Saturn.Kernels;
 
 namespace Saturn.Prune.Scores;
 
 /// <summary>
 /// Puts a gate on every unit and takes the gradient of the loss with respect to the gates, summed over batches. The network runs in training mode, because running statistics mean nothing before training;
-/// they are put back afterwards bit for bit, and no gradient is left on the parameters.
+/// they are put back afterwards bit for bit. The parameters are frozen meanwhile: their gradients are neither computed nor left behind, so that a batch costs a forward pass and the gradient of the data.
 /// </summary>
 internal sealed class GateGradients : IDisposable
 {
@@ -15,6 +14,7 @@ internal sealed class GateGradients : IDisposable
     private readonly UnitGroup[] groups;
     private readonly List<(Parameter Parameter, float[] Values)> statistics;
     private readonly EvaluationMode modes;
+    private readonly Parameter[] frozen;
 
     /// <summary>Prepares the gates, all 1.</summary>
     /// <exception cref="InvalidOperationException">The run has no labelled images.</exception>
@@ -34,12 +34,12 @@ internal sealed class GateGradients : IDisposable
         run.Model.SetTraining(true);
         foreach (UnitGroup group in groups)
         {
-            Shape shape = new(group.Channels);
-            Tensor gates = Tensor.AllocateUnscoped(run.Model.Device, shape);
-            run.Model.Device.Elementwise.Fill(shape, gates.Buffer, 1);
-            group.Activity.Gates = gates.RequireGradient();
+            group.Activity.Gates = new ChannelGates(run.Model.Device, group.Channels);
             group.Activity.IsPaused = true;
         }
+
+        frozen = [.. run.Model.Parameters.Where(parameter => parameter.IsTrained && !parameter.IsFrozen)];
+        SetFrozen(true);
     }
 
     /// <summary>Sets the gates to 1 + step·direction.</summary>
@@ -47,7 +47,7 @@ internal sealed class GateGradients : IDisposable
     {
         foreach (UnitGroup group in groups)
         {
-            group.Activity.Gates.CopyFrom([.. direction[group].Select(value => (float)(1 + step * value))]);
+            group.Activity.Gates!.Set([.. direction[group].Select(value => (float)(1 + step * value))]);
         }
     }
 
@@ -56,7 +56,7 @@ internal sealed class GateGradients : IDisposable
     {
         foreach (UnitGroup group in groups)
         {
-            group.Activity.Gates.ClearGradient();
+            group.Activity.Gates!.ClearGradient();
         }
 
         run.LabelledImages!(batches, (images, labels) =>
@@ -64,11 +64,11 @@ internal sealed class GateGradients : IDisposable
             using TensorScope scope = new();
             run.Model.BeginStep(0);
             Operation.SoftmaxCrossEntropy(run.Model.Forward(images), labels).Backward();
-            run.Optimizer.ClearGradients();
-            run.Accounting.CountForward(images.Shape[0], 3);
+
+            // Two passes: forward, and the data's gradient.
+            run.Accounting.CountForward(images.Shape[0], 2);
         });
-        using TensorScope reading = new();
-        return groups.ToDictionary(group => group, group => Array.ConvertAll(group.Activity.Gates.CopyGradient().ToArray(), value => (double)value));
+        return groups.ToDictionary(group => group, group => Array.ConvertAll(group.Activity.Gates!.ReadGradient(), value => (double)value));
     }
 
     /// <summary>Takes the gates away and puts the running statistics back.</summary>
@@ -76,15 +76,24 @@ internal sealed class GateGradients : IDisposable
     {
         foreach (UnitGroup group in groups)
         {
-            group.Activity.Gates.Dispose();
-            group.Activity.Gates = default;
+            group.Activity.Gates?.Dispose();
+            group.Activity.Gates = null;
             group.Activity.IsPaused = false;
         }
 
+        SetFrozen(false);
         modes.Dispose();
         foreach (var (parameter, values) in statistics)
         {
             parameter.Value.CopyFrom(values);
+        }
+    }
+
+    private void SetFrozen(bool value)
+    {
+        foreach (Parameter parameter in frozen)
+        {
+            parameter.IsFrozen = value;
         }
     }
 }
