@@ -77,7 +77,14 @@ public sealed class DemonPruning : PruningMethod
 
         if (options.TargetSparsity is { } target)
         {
-            controller ??= new PressureController(target, options.TargetMetric, SteeringStart);
+            controller ??= Steer(target);
+            long deadline = controller.DeadlineOf(run.TotalSteps);
+            if (options.StartStep > deadline)
+            {
+                throw new ArgumentException(
+                    $"--prune-start {options.StartStep} is after step {deadline} of {run.TotalSteps}, by which the target is to be met; start earlier, or give --target-by a later share of the run.");
+            }
+
             controller.Begin(run);
         }
     }
@@ -109,7 +116,7 @@ public sealed class DemonPruning : PruningMethod
     public override void AfterStep(PruningRun run, long stepsTaken)
     {
         stepsNow = stepsTaken;
-        if (IsDue(stepsTaken, run.TotalSteps) || (controller is { HasArrived: false } && stepsTaken == PressureController.DeadlineOf(run.TotalSteps)))
+        if (IsDue(stepsTaken, run.TotalSteps) || (controller is { HasArrived: false } && stepsTaken == controller.DeadlineOf(run.TotalSteps)))
         {
             Prune(run, options.Removal == RemovalTime.Periodic || (options.Removal == RemovalTime.End && stepsTaken == run.TotalSteps));
         }
@@ -167,10 +174,12 @@ public sealed class DemonPruning : PruningMethod
         LastDead = (long)state.Number("dead");
         if (options.TargetSparsity is { } target)
         {
-            controller = new PressureController(target, options.TargetMetric, SteeringStart);
+            controller = Steer(target);
             controller.Load(state);
         }
     }
+
+    private PressureController Steer(double target) => new(target, options.TargetMetric, SteeringStart, options.TargetBy ?? DemonPruningOptions.DefaultTargetBy);
 
     private static Dictionary<UnitGroup, double[]> MostActive(IReadOnlyDictionary<UnitGroup, ChannelStatistics> statistics) =>
         statistics.ToDictionary(pair => pair.Key, pair => Array.ConvertAll(pair.Value.Maximum, maximum => (double)maximum));

@@ -102,6 +102,9 @@ public enum ResidualMode
 /// <summary>Demon Pruning's settings ("Maxwell's Demon at Work", Algorithm 1 and section 3).</summary>
 public sealed record DemonPruningOptions
 {
+    /// <summary>The deadline of a target where none is given, as a share of the run.</summary>
+    public const double DefaultTargetBy = 0.6;
+
     /// <summary>Peak λ of the pressure.</summary>
     public double Lambda { get; init; }
 
@@ -172,6 +175,11 @@ public sealed record DemonPruningOptions
     public SparsityMetric TargetMetric { get; init; } = SparsityMetric.Weights;
 
     /// <summary>
+    /// The deadline of the target as a share of the run, above 0 and at most 1: what has not died by then is made up for by the least active units. Null: <see cref="DefaultTargetBy"/>.
+    /// </summary>
+    public double? TargetBy { get; init; }
+
+    /// <summary>
     /// ε of the dead test and of the batch's liveness, for all groups. Null: 0 for the criteria zero and negative, 0.01 for magnitude.
     /// </summary>
     public double? DeadThreshold { get; init; }
@@ -190,6 +198,12 @@ public sealed record DemonPruningOptions
         Require(StartStep >= 0, "prune-start", "0 or above", StartStep);
         Require(NoiseWindow >= 1, "noise-window", "at least 1 batch", NoiseWindow);
         Require(TargetSparsity is null or (> 0 and < 1), "target-sparsity", "above 0 and below 1", TargetSparsity);
+        Require(TargetBy is null or (> 0 and <= 1), "target-by", "above 0 and at most 1, a share of the run", TargetBy);
+        if (TargetBy is not null && TargetSparsity is null)
+        {
+            throw new ArgumentException("--target-by is the deadline of --target-sparsity, which was not given; give both, or leave it out.");
+        }
+
         if (TargetSparsity is not null && Removal != RemovalTime.Periodic)
         {
             throw new ArgumentException($"--target-sparsity is measured by what was removed, so it needs --removal periodic, but that is {Removal.ToString().ToLowerInvariant()}.");

@@ -4,14 +4,17 @@ using Saturn.Prune.Methods;
 namespace Saturn.Prune;
 
 /// <summary>
-/// Steers λ towards a sparsity. The plan s*(t) rises to the target until two fifths of the run, s* = target·(1 − (1 − p)²) with p = t/(0.4·T), so that early deaths save the most time. At every tick it
+/// Steers λ towards a sparsity, with a deadline d, three fifths of the run's T steps by default. The plan s*(t) rises to the target until two thirds of the deadline, s* = target·(1 − (1 − p)²) with p = t/(⅔·d·T), so that early deaths save the most time. At every tick it
 /// is compared with a forecast s: the sparsity that the removal of all silent units would bring, and of those whose scale |γ| shrinks so fast that it is gone within the horizon, since a scale under pressure
 /// dies long after it was doomed. ln λ = ln λ₀ + proportional·e + integral·Σe, e = (s*(t + horizon) − s)/target, the sum without the forecast once the plan is at its end. Once the silent ones reach the target the pressure is 0 until units revive; a census
-/// then removes no more than the target asks for. If too few have died by the deadline, at three fifths of the run, the census of that step also removes the least active of the living, and says so.
+/// then removes no more than the target asks for. If too few have died by the deadline, the census of that step also removes the least active of the living, and says so.
 /// </summary>
-internal sealed class PressureController(double target, SparsityMetric metric, double start)
+/// <param name="target">The sparsity, 0 … 1.</param>
+/// <param name="metric">What it counts.</param>
+/// <param name="start">λ₀.</param>
+/// <param name="deadline">d, as a share of the run, above 0 and at most 1.</param>
+internal sealed class PressureController(double target, SparsityMetric metric, double start, double deadline)
 {
-    private const double PlannedShare = 0.4;
     private const double Proportional = 4;
     private const double Integral = 0.1;
     private const double LateGain = 2;
@@ -25,8 +28,7 @@ internal sealed class PressureController(double target, SparsityMetric metric, d
     // A unit counts as silent when it was so on this many batches, one a tick.
     private const int Memory = 3;
 
-    private const double Deadline = 0.6;
-
+    private readonly double plannedShare = deadline * 2 / 3;
     private readonly Dictionary<string, Queue<float[]>> seen = [];
     private double errorSum;
     private double logStrength = Math.Log(start);
@@ -36,7 +38,7 @@ internal sealed class PressureController(double target, SparsityMetric metric, d
     public bool HasArrived { get; private set; }
 
     /// <summary>The step after which the target is enforced.</summary>
-    public static long DeadlineOf(long totalSteps) => Math.Max(1, (long)(Deadline * totalSteps));
+    public long DeadlineOf(long totalSteps) => Math.Max(1, (long)(deadline * totalSteps));
 
     /// <summary>Refuses a target that no removal reaches.</summary>
     public void Begin(PruningRun run)
@@ -204,12 +206,12 @@ internal sealed class PressureController(double target, SparsityMetric metric, d
             soon.Remove(group, Math.Min(most, Enumerable.Range(0, group.Channels).Count(c => silent[c] || IsDoomed(history[0][c], history[^1][c]))));
         }
 
-        double position = Math.Min(1, (step + (double)HorizonTicks / Ticks * run.TotalSteps) / (PlannedShare * run.TotalSteps));
+        double position = Math.Min(1, (step + (double)HorizonTicks / Ticks * run.TotalSteps) / (plannedShare * run.TotalSteps));
         double plan = target * (1 - (1 - position) * (1 - position));
         double error = (plan - soon.Sparsity(metric)) / target;
 
         // Once the plan is at its end, the integral looks at what is silent now: a forecast that does not come true must not hold λ down.
-        double lasting = step >= PlannedShare * run.TotalSteps ? LateGain * (target - now.Sparsity(metric)) / target : error;
+        double lasting = step >= plannedShare * run.TotalSteps ? LateGain * (target - now.Sparsity(metric)) / target : error;
         errorSum = Math.Clamp(errorSum + lasting, -60, 60);
         logStrength = Math.Log(start) + Math.Min(Proportional * error + Integral * errorSum, MostLogGain);
         quiet = now.Sparsity(metric) >= target;

@@ -1,5 +1,6 @@
 using NUnit.Framework;
 using Saturn.Engine;
+using Saturn.Engine.Operations;
 using Saturn.Engine.Optimizers;
 using Saturn.Kernels;
 using Saturn.Kernels.Families;
@@ -55,6 +56,79 @@ public sealed class ScoreTests(string device) : EngineTest(device)
         }
 
         Assert.That(largest, Is.GreaterThan(1e-3), "the test says something");
+    }
+
+    /// <summary>
+    /// Networks with and without normalizations, residual sums, attention and tails: the scores along a direction are the loss's difference along it, and where a unit is γ·x̂ + β behind a ReLU and nothing is
+    /// added, Σ y·∂L/∂y = γ·dγ + β·dβ, from an ordinary backward pass that knows no gates.
+    /// </summary>
+    [TestCase("resnet18", "relu")]
+    [TestCase("vgg16", "leakyrelu")]
+    [TestCase("cnn", "silu")]
+    [TestCase("vit", "gelu")]
+    [TestCase("mlp", "relu")]
+    public void Gates_are_differentiated_in_every_kind_of_network(string name, string activation)
+    {
+        int side = name == "vgg16" ? 32 : 8;
+        ModelRecipe recipe = new(name, name == "vit" ? 32 : 3, 10, side, side, 3) { Activation = activation, Depth = 2 };
+        using Model model = ModelFactory.Create(recipe, Device);
+        model.Initialize(0);
+        using Sgd optimizer = new(PruningRun.CreateGroups(model, 0.1, 0));
+        using PruningRun run = new(model, optimizer, new Dense(), 10, recipe.InputShape(1), 4) { LabelledImages = (_, visit) => Show(recipe, visit) };
+        Dictionary<UnitGroup, double[]> gradient, direction;
+        double slope;
+        using (GateGradients gates = new(run, 1))
+        {
+            gradient = gates.Take();
+            Random random = new(1);
+            direction = gradient.ToDictionary(pair => pair.Key, pair => pair.Value.Select(value => Math.Sign(value) * random.NextDouble()).ToArray());
+            slope = (LossAt(gates, 1e-3) - LossAt(gates, -1e-3)) / 2e-3;
+        }
+
+        double expected = gradient.Sum(pair => pair.Value.Zip(direction[pair.Key], (g, d) => g * d).Sum());
+        Assert.That(slope, Is.EqualTo(expected).Within(0.02 * expected + 1e-4));
+        if (activation != "relu")
+        {
+            return;
+        }
+
+        Show(recipe, (images, labels) =>
+        {
+            model.SetTraining(true);
+            model.BeginStep(0);
+            Operation.SoftmaxCrossEntropy(model.Forward(images), labels).Backward();
+        });
+        int compared = 0;
+        foreach (UnitGroup group in run.Graph.Groups)
+        {
+            Parameter[] scales = [.. group.Producers.Where(parameter => parameter.Role == ParameterRole.NormalizationScale)];
+            if (scales.Length != 1 || !group.Name.EndsWith("conv1", StringComparison.Ordinal))
+            {
+                continue;
+            }
+
+            Parameter shift = group.Producers.Single(parameter => parameter.Role == ParameterRole.NormalizationShift);
+            double[] sums = [.. Products(scales[0]).Zip(Products(shift), (a, b) => a + b)];
+            Assert.That(gradient[group], Is.EqualTo(sums).Within(1e-5 + 1e-4 * sums.Max(Math.Abs)), group.Name);
+            compared++;
+        }
+
+        Assert.That(compared, Is.EqualTo(name == "resnet18" ? 9 : 0));
+
+        double LossAt(GateGradients gates, double step)
+        {
+            gates.Move(direction, step);
+            double loss = 0;
+            Show(recipe, (images, labels) =>
+            {
+                using InferenceScope inference = new();
+                model.BeginStep(0);
+                loss = Operation.SoftmaxCrossEntropy(model.Forward(images), labels).ToScalar();
+            });
+            return loss;
+        }
+
+        static IEnumerable<double> Products(Parameter parameter) => parameter.Value.ToArray().Zip(parameter.Gradient.ToArray(), (value, slope) => (double)value * slope);
     }
 
     [Test]
@@ -125,6 +199,12 @@ public sealed class ScoreTests(string device) : EngineTest(device)
         Assert.That(() => GlobalRanking.Mark(network.Run, scores, 0.5, SparsityMetric.Neurons), Throws.ArgumentException.With.Message.Contains("unit 2 of layers.0"));
         scores[first][2] = 1;
         Assert.That(() => GlobalRanking.Mark(network.Run, scores, 0.8, SparsityMetric.Neurons), Throws.ArgumentException.With.Message.Contains("at most 0.75"));
+    }
+
+    private void Show(ModelRecipe recipe, Action<Tensor, Tensor> visit)
+    {
+        using TensorScope scope = new();
+        visit(Tensor.Uniform(Device, recipe.InputShape(8), new RandomKey(1, 0, 0), -1, 1), Tensor.FromValues(Device, [0, 1, 2, 3, 4, 5, 6, 7]));
     }
 
     private static double[][] Ones(PruningRun run) => [.. run.Graph.Groups.Select(group => Enumerable.Repeat(1.0, group.Channels).ToArray())];

@@ -56,6 +56,27 @@ public sealed class TargetSparsityTests
         Assert.That(notes.Noises[^1], Is.Zero);
     }
 
+    [TestCase(0.1)]
+    [TestCase(1 / 3.0)]
+    public void The_target_is_met_by_the_share_of_the_run_that_was_asked_for(double by)
+    {
+        Notes notes = new();
+        using Trainer trainer = new(Options with { Pruning = Options.Pruning! with { TargetSparsity = 0.8, TargetMetric = SparsityMetric.Neurons, TargetBy = by } }, notes);
+        trainer.Run();
+
+        // 6 epochs of 16 steps. The first removal that reaches the target, within one of 84 units, is not after the deadline.
+        Assert.That(notes.Removals.First(removal => removal.Live <= 84 * 0.2 + 1).Step, Is.LessThanOrEqualTo((long)(96 * by)));
+    }
+
+    [Test]
+    public void A_deadline_needs_a_target_and_no_later_start()
+    {
+        DemonPruningOptions late = new() { TargetSparsity = 0.5, TargetBy = 0.25, StartStep = 30 };
+        Assert.That(() => new Trainer(Options with { Pruning = late }), Throws.ArgumentException.With.Message.Contains("--prune-start 30 is after step 24 of 96"));
+        Assert.That(() => new DemonPruningOptions { TargetBy = 0.5 }.Validate(), Throws.ArgumentException.With.Message.Contains("--target-sparsity"));
+        Assert.That(() => (late with { TargetBy = 1.5 }).Validate(), Throws.ArgumentException.With.Message.Contains("--target-by must be above 0 and at most 1"));
+    }
+
     [Test]
     public void A_target_beyond_what_can_go_is_one_sentence_with_the_most_that_can()
     {
@@ -88,6 +109,8 @@ public sealed class TargetSparsityTests
 
         public List<double> Noises { get; } = [];
 
+        public List<(long Step, long Live)> Removals { get; } = [];
+
         public void Started(TrainingStart start)
         {
         }
@@ -96,9 +119,7 @@ public sealed class TargetSparsityTests
         {
         }
 
-        public void Pruned(in PruningNotice notice)
-        {
-        }
+        public void Pruned(in PruningNotice notice) => Removals.Add((notice.Step, notice.LiveUnits));
 
         public void EpochEnded(EpochMetrics metrics)
         {

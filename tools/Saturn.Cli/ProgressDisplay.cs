@@ -1,4 +1,5 @@
 using System.Globalization;
+using Saturn.Prune;
 using Saturn.Training;
 using Saturn.Training.Runs;
 using Spectre.Console;
@@ -24,7 +25,7 @@ internal sealed class ProgressDisplay : ITrainingObserver
     {
         TrainingOptions options = start.Options;
         epochs = options.Epochs;
-        string aim = options.Pruning is { TargetSparsity: { } target } steered ? Invariant($" steered to {target:0.###} of {steered.TargetMetric.ToString().ToLowerInvariant()}") : "";
+        string aim = options.Pruning is { TargetSparsity: { } target } steered ? Invariant($" steered to {target:0.###} of {steered.TargetMetric.ToString().ToLowerInvariant()} by {steered.TargetBy ?? DemonPruningOptions.DefaultTargetBy:P0} of the run") : "";
         string pressure = options.Pruning is { } pruning
             ? Invariant($"Demon Pruning{aim}: lambda {pruning.Lambda:g}, noise std {pruning.NoiseStandardDeviation:g}, census every {pruning.PruneEvery} steps")
             : string.Join(' ', options.MethodSettings.Select(setting => $"{setting.Key}={setting.Value}").Prepend(options.Method));

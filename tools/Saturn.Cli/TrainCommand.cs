@@ -49,6 +49,8 @@ internal static class TrainCommand
         Option<string?> target = Add<string?>(command, "--target-sparsity", "Sparsity to reach, 0 to 1; with demp, the pressure is steered so that it is met.", null);
         Option<string?> targetMetric = Add<string?>(
             command, "--target-metric", "What the target counts: neurons, weights or flops (default: weights for demp, else the method's own).", null).Accept("neurons", "weights", "flops");
+        Option<double?> targetBy = Add<double?>(
+            command, "--target-by", $"Share of the run by which demp meets the target; the least active units make up for what has not died (default: {DemonPruningOptions.DefaultTargetBy}).", null);
         Option<string?> initializeFrom = Add<string?>(command, "--init-from", "Begin with the weights of this run folder or .safetensors file.", null);
         DemonPruningOptions pruning = new();
         Option<double?> lambda = Add<double?>(command, "--lambda", "Peak strength of the pressure, at least 0 (default: 0; with a target, where the steering starts).", null);
@@ -89,7 +91,7 @@ internal static class TrainCommand
         Option[] pruningOptions =
         [
             lambda, noiseStd, noiseVariance, noise, noiseLiveness, noiseOn, regularizer, regularizeOn, pressure, pressureWarmup, pressureSpan, pruneEvery, residual, censusImages, deadThreshold,
-            noiseWindow, noiseSchedule, removal, pruneStart, criterion, fold, censusBatch,
+            noiseWindow, noiseSchedule, removal, pruneStart, criterion, fold, censusBatch, targetBy,
         ];
 
         Option<int?> countDead = Add<int?>(command, "--count-dead", "Count dead units after every so many steps into deaths.jsonl, whatever the method (default: never).", null);
@@ -235,6 +237,7 @@ internal static class TrainCommand
                         FoldConstants = result.GetValue(fold) == "on",
                         CensusBatch = result.GetValue(censusBatch),
                         TargetSparsity = targetValue,
+                        TargetBy = result.GetValue(targetBy),
                         TargetMetric = result.GetValue(targetMetric) is { } metric ? Enum.Parse<SparsityMetric>(metric, ignoreCase: true) : pruning.TargetMetric,
                     },
             };
