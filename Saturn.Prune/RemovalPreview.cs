@@ -66,7 +66,7 @@ public sealed class RemovalPreview
         if (most < target)
         {
             throw new ArgumentException(
-                $"A sparsity of {target:0.###} of {metric.ToString().ToLowerInvariant()} cannot be met: with one unit left in every layer, the network has {most:0.###}. Ask for at most {Math.Floor(most * 1000) / 1000:0.###}, or for another --target-metric.");
+                $"A sparsity of {target:0.#####} of {metric.ToString().ToLowerInvariant()} cannot be met: with one unit left in every layer, the network has {most:0.###}. Ask for at most {Math.Floor(most * 1000) / 1000:0.###}, or for another --target-metric.");
         }
     }
 

@@ -16,6 +16,7 @@ internal sealed class StepTimes
     private long count;
     private long total;
     private double beforeChange;
+    private double firstFlops;
     private bool removed;
 
     /// <summary>Median milliseconds of the first steps after the warm-up, up to a hundred, before anything was removed.</summary>
@@ -39,14 +40,25 @@ internal sealed class StepTimes
         }
     }
 
+    /// <summary>Forward operations an image of the network that <see cref="First"/> timed, as dense kernels take them.</summary>
+    public double FirstFlops => first.Count > 0 ? firstFlops : LastFlops;
+
+    /// <summary>The same of the network that <see cref="Last"/> timed.</summary>
+    public double LastFlops { get; private set; }
+
     /// <summary>Adds a step.</summary>
-    public void Add(double milliseconds)
+    /// <param name="milliseconds">Its time.</param>
+    /// <param name="flops">Forward operations an image of the network it was taken with.</param>
+    public void Add(double milliseconds, double flops)
     {
         total++;
         if (total > WarmUp && first.Count < Window && !removed)
         {
             first.Add(milliseconds);
+            firstFlops = flops;
         }
+
+        LastFlops = flops;
 
         last[count++ % Window] = milliseconds;
     }

@@ -257,7 +257,7 @@ public sealed class Trainer : IDisposable
         progress.Step++;
         double milliseconds = Stopwatch.GetElapsedTime(start).TotalMilliseconds;
         progress.TrainingSeconds += milliseconds / 1000;
-        times.Add(milliseconds);
+        times.Add(milliseconds, Accounting.StructuralFlops);
     }
 
     private void Prune(Func<SurgeryReport?> act)
@@ -384,6 +384,7 @@ public sealed class Trainer : IDisposable
         if (progress.FirstStepMilliseconds == 0)
         {
             progress.FirstStepMilliseconds = times.First;
+            progress.FirstStepFlops = times.FirstFlops;
         }
     }
 
@@ -417,6 +418,8 @@ public sealed class Trainer : IDisposable
             ImagesPerSecond = progress.Step * options.Batch * options.Accumulate / progress.TrainingSeconds,
             MsPerStepFirst = progress.FirstStepMilliseconds,
             MsPerStepLast = times.Last,
+            StepTimeRatio = progress.FirstStepMilliseconds > 0 ? times.Last / progress.FirstStepMilliseconds : null,
+            StepFlopsRatio = progress.FirstStepFlops > 0 ? times.LastFlops / progress.FirstStepFlops : null,
             PeakMemoryBytes = PeakMemory.Bytes(),
             Seed = options.Seed,
             Seconds = progress.TrainingSeconds,

@@ -155,6 +155,11 @@ public sealed record TrainingOptions
         RequireOneOf(Activation, "activation", "relu", "leakyrelu", "gelu", "silu");
         RequireOneOf(LearningRateSchedule, "lr-schedule", "constant", "cosine", "onecycle", "step", "warmup-cosine");
         Require(!Nesterov || (Optimizer == "sgd" && Momentum > 0), "nesterov", "used with --optimizer sgd and a momentum above 0", Optimizer);
+        if (DecoupledDecay && Optimizer != "sgd")
+        {
+            throw new ArgumentException($"--decoupled-decay is an option of sgd, but --optimizer is {Optimizer}; Adam with decoupled decay is --optimizer adamw.");
+        }
+
         if (Pruning is not null && Method != "demp")
         {
             throw new ArgumentException($"Demon Pruning's settings do not go with --method {Method}.");

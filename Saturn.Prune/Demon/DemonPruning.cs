@@ -75,6 +75,11 @@ public sealed class DemonPruning : PruningMethod
             Prepare(group.Activity);
         }
 
+        if (options.StartStep > run.TotalSteps)
+        {
+            throw new ArgumentException($"--prune-start {options.StartStep} is after the last of {run.TotalSteps} steps, so no census would be taken; start earlier.");
+        }
+
         if (options.TargetSparsity is { } target)
         {
             controller ??= Steer(target);

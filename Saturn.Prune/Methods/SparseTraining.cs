@@ -42,7 +42,7 @@ public abstract class SparseTraining : MaskedPruning
     /// <inheritdoc/>
     public override void BeforeUpdate(PruningRun run, long step)
     {
-        if (step == 0 || step % UpdateEvery != 0 || step >= Stop * run.TotalSteps)
+        if (!IsUpdateDue(run, step))
         {
             return;
         }
@@ -53,6 +53,9 @@ public abstract class SparseTraining : MaskedPruning
         // The step itself is skipped: nothing has a gradient any more.
         run.Optimizer.ClearGradients();
     }
+
+    /// <summary>Whether masks change at a step: every so many steps until the stop.</summary>
+    protected virtual bool IsUpdateDue(PruningRun run, long step) => step > 0 && step % UpdateEvery == 0 && step < Stop * run.TotalSteps;
 
     /// <summary>The mask that a layer starts with: as many random weights as the density asks for.</summary>
     protected virtual bool[] StartingMask(PruningRun run, Parameter weight, double density)

@@ -192,6 +192,54 @@ public sealed class MaskTests
         }
 
         Assert.That(accounting.StructuralInferenceFlopsRatio, Is.LessThan(0.9).And.GreaterThan(accounting.InferenceFlopsRatio));
+        Assert.That(accounting.LayerWeightSparsity, Is.EqualTo(0.85).Within(1e-3), "what went with the channels grew again elsewhere");
+    }
+
+    [Test]
+    public void Chase_removes_the_weakest_channel_and_grows_its_weights_where_the_gradient_is_largest()
+    {
+        // A perceptron 64-2-1-10: 140 weights, of which a half are to be present. One removal, after two steps, of half of its three units: one.
+        Chase method = new() { TargetSparsity = 0.5, UpdateEvery = 1000, ChannelEvery = 2, ChannelSparsity = 0.5, ChannelStop = 0.2, KeepAtLeast = 0 };
+        using MethodRun run = new(method, totalSteps: 10, model: "mlp", width: 2);
+        run.Run.Start();
+        WeightMasks masks = run.Run.UseMasks();
+        Parameter first = masks.Weights.Single(weight => weight.Name == "layers.0.weight");
+        bool[] open = [.. Enumerable.Range(0, 128).Select(i => i % 2 == 0)];
+        masks.Set(first, open, run.Optimizer);
+        first.Value.CopyFrom([.. open.Select((flag, i) => flag ? i < 64 ? 0.5f : 0.1f : 0)]);
+        foreach (Parameter other in masks.Weights.Where(weight => weight != first).ToArray())
+        {
+            bool[] all = [.. Enumerable.Repeat(true, (int)other.Shape.ElementCount)];
+            masks.Set(other, all, run.Optimizer);
+            other.Value.CopyFrom([.. all.Select((_, i) => 1 + 0.1f * i)]);
+        }
+
+        // The second unit of the first layer is the weakest by far, whatever two small steps did.
+        run.Train(2);
+        Assert.That(run.Run.Accounting.LiveChannels, Is.EqualTo(new[] { 1, 1 }));
+        Assert.That(Values(run, "layers.0.weight").Max(), Is.GreaterThan(0.4f));
+
+        // The next step grows what is missing and takes no step. Half of 140 weights are to be present; 32 + 1 + 10 are left of 64 + 1 + 10, so 27 of the 32 closed ones open, those with the largest gradient.
+        float[] gradient = [];
+        bool[] before = masks.Read(first);
+        run.Train(1, 2, _ => gradient = first.Gradient.ToArray());
+        bool[] now = masks.Read(first);
+        Assert.That(now.Count(flag => flag), Is.EqualTo(59));
+        float[] opened = [.. gradient.Where((_, i) => now[i] && !before[i]).Select(MathF.Abs)];
+        float[] closed = [.. gradient.Where((_, i) => !now[i]).Select(MathF.Abs)];
+        Assert.That(opened, Has.Length.EqualTo(27));
+        Assert.That(opened.Min(), Is.GreaterThanOrEqualTo(closed.Max()));
+    }
+
+    [Test]
+    public void Chase_stops_where_fewer_channels_could_not_hold_the_weights()
+    {
+        Chase method = new() { TargetSparsity = 0.2, UpdateEvery = 4, ChannelEvery = 4, ChannelSparsity = 0.9, ChannelStop = 0.5, KeepAtLeast = 0 };
+        using MethodRun run = new(method, totalSteps: 24);
+        run.Run.Start();
+        run.Train(24);
+        Assert.That(run.Run.Accounting.LayerWeightSparsity, Is.EqualTo(0.2).Within(1e-3));
+        Assert.That(run.Run.Accounting.NeuronSparsity, Is.LessThan(0.3));
     }
 
     [Test]

@@ -12,19 +12,30 @@ public sealed class StepTimesTests
         StepTimes times = new();
         for (int i = 0; i < 30; i++)
         {
-            times.Add(i < 5 ? 1000 : 10);
+            times.Add(i < 5 ? 1000 : 10, 800);
         }
 
         times.NetworkChanged();
         for (int i = 0; i < 9; i++)
         {
-            times.Add(i == 0 ? 500 : 4);
+            times.Add(i == 0 ? 500 : 4, 300);
         }
 
         Assert.That((times.First, times.Last), Is.EqualTo((10.0, 4.0)));
+        Assert.That((times.FirstFlops, times.LastFlops), Is.EqualTo((800.0, 300.0)));
         times.NetworkChanged();
         Assert.That(times.Last, Is.EqualTo(4.0), "no step has run since");
         times.NetworkChanged();
         Assert.That(times.Last, Is.EqualTo(4.0));
+        Assert.That(times.LastFlops, Is.EqualTo(300.0), "those of the steps that were timed");
+    }
+
+    [Test]
+    public void A_network_pruned_before_its_first_step_is_its_own_measure()
+    {
+        StepTimes times = new();
+        times.NetworkChanged();
+        times.Add(7, 100);
+        Assert.That((times.First, times.Last, times.FirstFlops, times.LastFlops), Is.EqualTo((7.0, 7.0, 100.0, 100.0)));
     }
 }

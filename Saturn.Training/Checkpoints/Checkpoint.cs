@@ -43,6 +43,9 @@ public sealed record RunProgress
     /// <summary>Median milliseconds of the first steps.</summary>
     public double FirstStepMilliseconds { get; set; }
 
+    /// <summary>Forward operations an image of the network of those steps.</summary>
+    public double FirstStepFlops { get; set; }
+
     /// <summary>Operations of training so far.</summary>
     public double TrainingFlops { get; set; }
 

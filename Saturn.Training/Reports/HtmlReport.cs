@@ -60,14 +60,19 @@ public static class HtmlReport
         Card("neurons removed", Invariant($"{summary.NeuronSparsity:P1}"));
         Card("weights removed", Invariant($"{summary.WeightSparsity:P1}"));
         Card("inference FLOPs, of dense", Invariant($"{summary.InferenceFlopsRatio:P1}"));
+        Card("inference FLOPs of whole units, of dense", Invariant($"{summary.StructuralInferenceFlopsRatio:P1}"));
         Card("training FLOPs, of dense", Invariant($"{summary.TrainingFlopsRatio:P1}"));
         Card("ms per step, first → last", Invariant($"{summary.MsPerStepFirst:F1} → {summary.MsPerStepLast:F1}"));
+        Card("of the first step's time, at this share of its FLOPs", StepRatios(summary));
         Card("images per second", Invariant($"{summary.ImagesPerSecond:F0}"));
         Card("peak memory", Invariant($"{summary.PeakMemoryBytes / 1048576.0:F0} MiB"));
         html.Append("</div>").Append($"<p class=\"note\" style=\"margin-top:12px\">Measured on {Encode(summary.Device)}; {Invariant($"{summary.Seconds:F1}")} s of training.</p>");
 
         void Card(string name, string value) => html.Append($"<div class=\"card\"><b>{value}</b><span>{Encode(name)}</span></div>");
     }
+
+    private static string StepRatios(RunSummary summary) =>
+        summary.StepTimeRatio is { } time && summary.StepFlopsRatio is { } flops ? Invariant($"{time:F2}, {flops:F2}") : "–";
 
     private static void AppendComparison(StringBuilder html, List<Loaded> runs)
     {
@@ -83,8 +88,10 @@ public static class HtmlReport
         Row("channels", s => Invariant($"{s.NeuronsLive:N0} of {s.NeuronsTotal:N0}"));
         Row("parameters", s => Invariant($"{s.Parameters:N0}"));
         Row("inference FLOPs, of dense", s => Invariant($"{s.InferenceFlopsRatio:P1}"));
+        Row("inference FLOPs of whole units, of dense", s => Invariant($"{s.StructuralInferenceFlopsRatio:P1}"));
         Row("training FLOPs, of dense", s => Invariant($"{s.TrainingFlopsRatio:P1}"));
         Row("ms per step, last", s => Invariant($"{s.MsPerStepLast:F2}"));
+        Row("last over first step: time, FLOPs", StepRatios);
         Row("training seconds", s => Invariant($"{s.Seconds:F1}"));
         html.Append("</table></div>");
 

@@ -152,6 +152,12 @@ public sealed record RunSummary
     /// <summary>Median milliseconds of the last steps.</summary>
     public double MsPerStepLast { get; init; }
 
+    /// <summary><see cref="MsPerStepLast"/> over <see cref="MsPerStepFirst"/>; null in summaries of earlier versions.</summary>
+    public double? StepTimeRatio { get; init; }
+
+    /// <summary>What removal alone would make of that ratio if time followed arithmetic: operations of the last timed steps over those of the first, as dense kernels take them.</summary>
+    public double? StepFlopsRatio { get; init; }
+
     /// <summary>High-water mark of the process's memory.</summary>
     public long PeakMemoryBytes { get; init; }
 

@@ -27,11 +27,20 @@ public sealed record CellResult
     /// <summary>Forward operations an image over those of the dense network.</summary>
     public double? InferenceFlopsRatio { get; init; }
 
+    /// <summary>The same where only whole units count as gone: what a GPU's dense kernels save.</summary>
+    public double? StructuralInferenceFlopsRatio { get; init; }
+
     /// <summary>Median milliseconds of the first steps.</summary>
     public double? MsPerStepFirst { get; init; }
 
     /// <summary>Median milliseconds of the last steps.</summary>
     public double? MsPerStepLast { get; init; }
+
+    /// <summary>Milliseconds of the last steps over those of the first.</summary>
+    public double? StepTimeRatio { get; init; }
+
+    /// <summary>Operations of the last steps over those of the first.</summary>
+    public double? StepFlopsRatio { get; init; }
 
     /// <summary>Training seconds.</summary>
     public double? Seconds { get; init; }
@@ -61,8 +70,11 @@ public sealed record CellResult
                 TrainingFlopsRatio = Number(nameof(RunSummary.TrainingFlopsRatio)),
                 CountedDead = Number(nameof(RunSummary.CountedDead)),
                 InferenceFlopsRatio = Number(nameof(RunSummary.InferenceFlopsRatio)),
+                StructuralInferenceFlopsRatio = Number(nameof(RunSummary.StructuralInferenceFlopsRatio)),
                 MsPerStepFirst = Number(nameof(RunSummary.MsPerStepFirst)),
                 MsPerStepLast = Number(nameof(RunSummary.MsPerStepLast)),
+                StepTimeRatio = Number(nameof(RunSummary.StepTimeRatio)),
+                StepFlopsRatio = Number(nameof(RunSummary.StepFlopsRatio)),
                 Seconds = Number(nameof(RunSummary.Seconds)),
                 Device = root.TryGetProperty(Key(nameof(RunSummary.Device)), out JsonElement device) && device.ValueKind == JsonValueKind.String ? device.GetString() : null,
             };

@@ -81,14 +81,14 @@ public static class SweepReport
         string[] axes = SweepTables.Axes(results);
         html.Append("<h2>All points</h2><div class=\"scroll\"><table><tr><th>arm</th>");
         html.Append(string.Concat(axes.Select(axis => $"<th>{Encode(axis)}</th>")));
-        html.Append("<th>seeds</th><th>accuracy</th><th>best epoch</th><th>neurons removed</th><th>weights removed</th><th>counted dead</th><th>training FLOPs</th><th>inference FLOPs</th>");
-        html.Append("<th>ms per step, first</th><th>last</th><th>seconds</th><th>seconds, of dense</th></tr>");
+        html.Append("<th>seeds</th><th>accuracy</th><th>best epoch</th><th>neurons removed</th><th>weights removed</th><th>counted dead</th><th>training FLOPs</th><th>inference FLOPs</th><th>of whole units</th>");
+        html.Append("<th>ms per step, first</th><th>last</th><th>last over first</th><th>FLOPs, last over first</th><th>seconds</th><th>seconds, of dense</th></tr>");
         foreach (SweepRow row in results.Rows)
         {
             string seeds = row.Finished == row.Planned ? $"{row.Finished}" : $"{row.Finished} of {row.Planned}";
             html.Append($"<tr><td>{Encode(row.Arm)}</td>{string.Concat(axes.Select(axis => $"<td>{Encode(SweepTables.Value(row, axis) ?? "")}</td>"))}<td>{seeds}</td>");
             Cells(Share(row.Accuracy, 2), Share(row.BestAccuracy, 2), Share(row.NeuronSparsity, 1), Share(row.WeightSparsity, 1));
-            Cells(Mean(row.CountedDead, "F1"), Mean(row.TrainingFlopsRatio, "P1"), Mean(row.InferenceFlopsRatio, "P1"), Mean(row.MsPerStepFirst, "F2"), Mean(row.MsPerStepLast, "F2"), Mean(row.Seconds, "F1"), Mean(row.SecondsRatio, "F3"));
+            Cells(Mean(row.CountedDead, "F1"), Mean(row.TrainingFlopsRatio, "P1"), Mean(row.InferenceFlopsRatio, "P1"), Mean(row.StructuralInferenceFlopsRatio, "P1"), Mean(row.MsPerStepFirst, "F2"), Mean(row.MsPerStepLast, "F2"), Mean(row.StepTimeRatio, "F2"), Mean(row.StepFlopsRatio, "F2"), Mean(row.Seconds, "F1"), Mean(row.SecondsRatio, "F3"));
             html.Append("</tr>");
         }
 

@@ -39,11 +39,20 @@ public sealed record SweepRow
     /// <summary>Inference operations, of dense.</summary>
     public Spread? InferenceFlopsRatio { get; init; }
 
+    /// <summary>The same where only whole units count as gone.</summary>
+    public Spread? StructuralInferenceFlopsRatio { get; init; }
+
     /// <summary>Milliseconds of the first steps.</summary>
     public Spread? MsPerStepFirst { get; init; }
 
     /// <summary>Milliseconds of the last steps.</summary>
     public Spread? MsPerStepLast { get; init; }
+
+    /// <summary>Milliseconds of the last steps over those of the first.</summary>
+    public Spread? StepTimeRatio { get; init; }
+
+    /// <summary>Operations of the last steps over those of the first.</summary>
+    public Spread? StepFlopsRatio { get; init; }
 
     /// <summary>Training seconds.</summary>
     public Spread? Seconds { get; init; }
@@ -123,8 +132,11 @@ public sealed record SweepResults
                 TrainingFlopsRatio = Over(result => result.TrainingFlopsRatio),
                 CountedDead = Over(result => result.CountedDead),
                 InferenceFlopsRatio = Over(result => result.InferenceFlopsRatio),
+                StructuralInferenceFlopsRatio = Over(result => result.StructuralInferenceFlopsRatio),
                 MsPerStepFirst = Over(result => result.MsPerStepFirst),
                 MsPerStepLast = Over(result => result.MsPerStepLast),
+                StepTimeRatio = Over(result => result.StepTimeRatio),
+                StepFlopsRatio = Over(result => result.StepFlopsRatio),
                 Seconds = Over(result => result.Seconds),
                 SecondsRatio = Spread.Of(point.Select(cell => cell.Result?.Seconds / DenseSeconds(cell.Cell))),
             });

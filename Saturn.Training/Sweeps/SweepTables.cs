@@ -18,8 +18,11 @@ public static class SweepTables
         ("counted_dead", row => row.CountedDead),
         ("training_flops_ratio", row => row.TrainingFlopsRatio),
         ("inference_flops_ratio", row => row.InferenceFlopsRatio),
+        ("structural_inference_flops_ratio", row => row.StructuralInferenceFlopsRatio),
         ("ms_per_step_first", row => row.MsPerStepFirst),
         ("ms_per_step_last", row => row.MsPerStepLast),
+        ("step_time_ratio", row => row.StepTimeRatio),
+        ("step_flops_ratio", row => row.StepFlopsRatio),
         ("seconds", row => row.Seconds),
         ("seconds_ratio", row => row.SecondsRatio),
     ];

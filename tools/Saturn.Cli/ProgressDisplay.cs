@@ -102,9 +102,12 @@ internal sealed class ProgressDisplay : ITrainingObserver
         Row("parameters", summary => Invariant($"{summary.Parameters:N0}"));
         Row("weight sparsity", summary => Invariant($"{summary.WeightSparsity:P1}"));
         Row("inference FLOPs, of dense", summary => Invariant($"{summary.InferenceFlopsRatio:P1}"));
+        Row("the same of whole units", summary => Invariant($"{summary.StructuralInferenceFlopsRatio:P1}"));
         Row("training FLOPs, of dense", summary => Invariant($"{summary.TrainingFlopsRatio:P1}"));
         Row("ms per step, first", summary => Invariant($"{summary.MsPerStepFirst:F1}"));
         Row("ms per step, last", summary => Invariant($"{summary.MsPerStepLast:F1}"));
+        Row("last over first step: time", summary => summary.StepTimeRatio is { } ratio ? Invariant($"{ratio:F2}") : "–");
+        Row("last over first step: FLOPs", summary => summary.StepFlopsRatio is { } ratio ? Invariant($"{ratio:F2}") : "–");
         Row("images per second", summary => Invariant($"{summary.ImagesPerSecond:F0}"));
         Row("training seconds", summary => Invariant($"{summary.Seconds:F1}"));
         Row("peak memory of the process", summary => Invariant($"{summary.PeakMemoryBytes / 1048576.0:F0} MiB"));

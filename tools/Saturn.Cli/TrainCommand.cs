@@ -154,6 +154,11 @@ internal static class TrainCommand
                 throw new ArgumentException($"Demon Pruning's settings are options of their own (--lambda, --prune-every, …); --set {settings.First().Key}= does not go with it.");
             }
 
+            if (chosen == "demp" && givenTarget.Length == 1 && givenTarget[0] == targetMetric.Name)
+            {
+                throw new ArgumentException("--target-metric says what --target-sparsity counts, which was not given; give both, or leave it out.");
+            }
+
             double? targetValue = null;
             if (result.GetValue(target) is { } written)
             {
