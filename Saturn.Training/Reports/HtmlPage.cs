@@ -22,12 +22,12 @@ public static class HtmlPage
         .card { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 12px 16px; }
         .card b { display: block; font-size: 22px; font-variant-numeric: tabular-nums; } .card span { color: var(--soft); font-size: 13px; }
         .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(440px, 1fr)); gap: 16px; }
-        .chart { margin: 0; border: 1px solid var(--line); border-radius: 10px; padding: 12px 14px; }
+        .chart { margin: 0; width: 100%; max-width: 720px; border: 1px solid var(--line); border-radius: 10px; padding: 12px 14px; }
         .chart figcaption { font-weight: 600; margin-bottom: 4px; } .chart svg { width: 100%; height: auto; display: block; }
         .chart text { font-size: 11px; fill: var(--soft); } .chart .grid { stroke: var(--line); stroke-width: 1; }
         .legend { list-style: none; display: flex; flex-wrap: wrap; gap: 4px 16px; margin: 4px 0 0; padding: 0; font-size: 13px; color: var(--soft); }
         .legend i { display: inline-block; width: 12px; height: 12px; border-radius: 3px; margin-right: 6px; vertical-align: -1px; }
-        .scroll { overflow-x: auto; }
+        .scroll { overflow-x: auto; } .scroll + .note { margin-top: 10px; }
         table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
         th, td { text-align: right; padding: 5px 12px; border-bottom: 1px solid var(--line); white-space: nowrap; }
         th:first-child, td:first-child { text-align: left; } th { color: var(--soft); font-weight: 600; }

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Net;
 using System.Text;
 using System.Text.Json;
+using Saturn.Prune;
 using Saturn.Training.Runs;
 
 namespace Saturn.Training.Reports;
@@ -31,7 +32,7 @@ public static class HtmlReport
         TrainingOptions options = subject.Options;
         html.Append($"<h1>{Encode(subject.Name)}</h1>");
         html.Append(Invariant(
-            $"<p class=\"note\">{Encode(options.Model)} of width {options.Width} on {Encode(options.Data.Split(':')[0])}, {options.Epochs} epochs of batch {options.Batch}, {Encode(options.Optimizer)}, seed {options.Seed}{(options.Pruning is { } p && options.Method == "demp" ? $"; Demon Pruning with λ = {p.Lambda:G4}, σ = {p.NoiseStandardDeviation:G4}, a census every {p.PruneEvery} steps" : "; " + Encode(options.Method))}.</p>"));
+            $"<p class=\"note\">{Encode(options.Model)} of width {options.Width} on {Encode(options.Data.Split(':')[0])}, {options.Epochs} epochs of batch {options.Batch}, {Encode(options.Optimizer)}, seed {options.Seed}; {Encode(Describe(options))}.</p>"));
         if (subject.Summary is { } summary)
         {
             AppendCards(html, summary);
@@ -53,6 +54,19 @@ public static class HtmlReport
         return HtmlPage.Complete(subject.Name, html);
     }
 
+    private static string Describe(TrainingOptions options)
+    {
+        if (options is not { Method: "demp", Pruning: { } pruning })
+        {
+            return string.Join(' ', options.MethodSettings.Select(setting => $"{setting.Key}={setting.Value}").Prepend(options.Method));
+        }
+
+        string pressure = pruning.TargetSparsity is { } target
+            ? Invariant($"steered to {target:P0} of {pruning.TargetMetric.ToString().ToLowerInvariant()} by {pruning.TargetBy ?? DemonPruningOptions.DefaultTargetBy:P0} of the run")
+            : Invariant($"with λ = {pruning.Lambda:G4}");
+        return Invariant($"Demon Pruning {pressure}, σ = {pruning.NoiseStandardDeviation:G4}, a census every {pruning.PruneEvery} steps");
+    }
+
     private static void AppendCards(StringBuilder html, RunSummary summary)
     {
         html.Append("<div class=\"cards\">");
@@ -63,7 +77,7 @@ public static class HtmlReport
         Card("inference FLOPs of whole units, of dense", Invariant($"{summary.StructuralInferenceFlopsRatio:P1}"));
         Card("training FLOPs, of dense", Invariant($"{summary.TrainingFlopsRatio:P1}"));
         Card("ms per step, first → last", Invariant($"{summary.MsPerStepFirst:F1} → {summary.MsPerStepLast:F1}"));
-        Card("of the first step's time, at this share of its FLOPs", StepRatios(summary));
+        Card("of the first steps' time and of their FLOPs, last steps", StepRatios(summary));
         Card("images per second", Invariant($"{summary.ImagesPerSecond:F0}"));
         Card("peak memory", Invariant($"{summary.PeakMemoryBytes / 1048576.0:F0} MiB"));
         html.Append("</div>").Append($"<p class=\"note\" style=\"margin-top:12px\">Measured on {Encode(summary.Device)}; {Invariant($"{summary.Seconds:F1}")} s of training.</p>");
@@ -72,7 +86,7 @@ public static class HtmlReport
     }
 
     private static string StepRatios(RunSummary summary) =>
-        summary.StepTimeRatio is { } time && summary.StepFlopsRatio is { } flops ? Invariant($"{time:F2}, {flops:F2}") : "–";
+        summary.StepTimeRatio is { } time && summary.StepFlopsRatio is { } flops ? Invariant($"{time:P0}, {flops:P0}") : "–";
 
     private static void AppendComparison(StringBuilder html, List<Loaded> runs)
     {
@@ -91,7 +105,7 @@ public static class HtmlReport
         Row("inference FLOPs of whole units, of dense", s => Invariant($"{s.StructuralInferenceFlopsRatio:P1}"));
         Row("training FLOPs, of dense", s => Invariant($"{s.TrainingFlopsRatio:P1}"));
         Row("ms per step, last", s => Invariant($"{s.MsPerStepLast:F2}"));
-        Row("last over first step: time, FLOPs", StepRatios);
+        Row("last steps: of the first ones' time, FLOPs", StepRatios);
         Row("training seconds", s => Invariant($"{s.Seconds:F1}"));
         html.Append("</table></div>");
 

@@ -78,24 +78,43 @@ public static class SweepReport
             return;
         }
 
-        string[] axes = SweepTables.Axes(results);
-        html.Append("<h2>All points</h2><div class=\"scroll\"><table><tr><th>arm</th>");
-        html.Append(string.Concat(axes.Select(axis => $"<th>{Encode(axis)}</th>")));
-        html.Append("<th>seeds</th><th>accuracy</th><th>best epoch</th><th>neurons removed</th><th>weights removed</th><th>counted dead</th><th>training FLOPs</th><th>inference FLOPs</th><th>of whole units</th>");
-        html.Append("<th>ms per step, first</th><th>last</th><th>last over first</th><th>FLOPs, last over first</th><th>seconds</th><th>seconds, of dense</th></tr>");
-        foreach (SweepRow row in results.Rows)
+        List<(string Name, Func<SweepRow, string> Value)> found =
+        [
+            ("accuracy", row => Share(row.Accuracy, 2)), ("best epoch", row => Share(row.BestAccuracy, 2)), ("neurons removed", row => Share(row.NeuronSparsity, 1)),
+            ("weights removed", row => Share(row.WeightSparsity, 1)),
+        ];
+        if (results.Rows.Any(row => row.CountedDead is not null))
         {
-            string seeds = row.Finished == row.Planned ? $"{row.Finished}" : $"{row.Finished} of {row.Planned}";
-            html.Append($"<tr><td>{Encode(row.Arm)}</td>{string.Concat(axes.Select(axis => $"<td>{Encode(SweepTables.Value(row, axis) ?? "")}</td>"))}<td>{seeds}</td>");
-            Cells(Share(row.Accuracy, 2), Share(row.BestAccuracy, 2), Share(row.NeuronSparsity, 1), Share(row.WeightSparsity, 1));
-            Cells(Mean(row.CountedDead, "F1"), Mean(row.TrainingFlopsRatio, "P1"), Mean(row.InferenceFlopsRatio, "P1"), Mean(row.StructuralInferenceFlopsRatio, "P1"), Mean(row.MsPerStepFirst, "F2"), Mean(row.MsPerStepLast, "F2"), Mean(row.StepTimeRatio, "F2"), Mean(row.StepFlopsRatio, "F2"), Mean(row.Seconds, "F1"), Mean(row.SecondsRatio, "F3"));
-            html.Append("</tr>");
+            found.Add(("counted dead", row => Mean(row.CountedDead, "F1")));
         }
 
-        html.Append("</table></div><p class=\"note\">Means over seeds ± sample standard deviation. FLOPs are shares of those of a dense run of the same length; <i>seconds, of dense</i> divides by the run of the arm ");
-        html.Append($"<i>{SweepResults.Baseline}</i> with the same seed.</p>");
+        AppendRows("All points", found);
+        html.Append("<p class=\"note\">Means over seeds ± sample standard deviation.</p>");
+        AppendRows(
+            "What they cost",
+            [
+                ("training FLOPs, of dense", row => Mean(row.TrainingFlopsRatio, "P1")), ("inference FLOPs, of dense", row => Mean(row.InferenceFlopsRatio, "P1")),
+                ("inference FLOPs of whole units", row => Mean(row.StructuralInferenceFlopsRatio, "P1")), ("ms per step, first", row => Mean(row.MsPerStepFirst, "F2")),
+                ("ms per step, last", row => Mean(row.MsPerStepLast, "F2")), ("last over first", row => Mean(row.StepTimeRatio, "F2")), ("its FLOPs", row => Mean(row.StepFlopsRatio, "F2")),
+                ("seconds", row => Mean(row.Seconds, "F1")), ("seconds, of dense", row => Mean(row.SecondsRatio, "F3")),
+            ]);
+        html.Append("<p class=\"note\">Means over seeds. FLOPs are shares of those of a dense run of the same length, <i>of whole units</i> where masked weights count as present, as for a GPU's dense kernels. ");
+        html.Append("<i>Last over first</i> is the time of the run's last steps over that of its first ones, beside the same ratio of their FLOPs: 1 where a network was pruned before its first step. ");
+        html.Append($"<i>Seconds, of dense</i> divides by the run of the arm <i>{SweepResults.Baseline}</i> with the same seed.</p>");
 
-        void Cells(params string[] values) => html.Append(string.Concat(values.Select(value => $"<td>{value}</td>")));
+        void AppendRows(string title, List<(string Name, Func<SweepRow, string> Value)> columns)
+        {
+            string[] axes = SweepTables.Axes(results);
+            html.Append($"<h2>{title}</h2><div class=\"scroll\"><table><tr><th>arm</th>{string.Concat(axes.Append("seeds").Concat(columns.Select(column => column.Name)).Select(name => $"<th>{Encode(name)}</th>"))}</tr>");
+            foreach (SweepRow row in results.Rows)
+            {
+                string seeds = row.Finished == row.Planned ? $"{row.Finished}" : $"{row.Finished} of {row.Planned}";
+                html.Append($"<tr><td>{Encode(row.Arm)}</td>{string.Concat(axes.Select(axis => $"<td>{Encode(SweepTables.Value(row, axis) ?? "")}</td>"))}<td>{seeds}</td>");
+                html.Append(string.Concat(columns.Select(column => $"<td>{column.Value(row)}</td>"))).Append("</tr>");
+            }
+
+            html.Append("</table></div>");
+        }
     }
 
     private static string Share(Spread? spread, int digits) => spread is null
