@@ -89,22 +89,27 @@ public static partial class Operation
         device.Normalization.Apply(shape, epilogue, input.Buffer, saved.Buffer, output.Buffer, tail.Activity?.Report() ?? ActivityReport.None);
         tail.Activity?.Observe(output);
 
-        if (Tape.Records(input, arguments.Gamma, arguments.Beta, tail.Residual))
+        ChannelGates? gates = BatchNormNode.KnowsGates(tail, arguments) ? tail.Activity!.Gates : null;
+        if (Tape.Records(input, arguments.Gamma, arguments.Beta, tail.Residual) || (gates is not null && Tape.Records(gates.Values)))
         {
             BatchNormNode node = Tape.Rent<BatchNormNode>();
             bool needsOutput = !tail.Residual.IsNone && tail.Activation.Kind != ActivationKind.Identity;
-            node.Initialize(shape, arguments.Training, tail, node.Save(input), node.Save(saved), needsOutput ? node.Save(output) : default, arguments);
-            RecordNormalization(node, output, input, arguments, tail.Residual);
+            node.Initialize(shape, arguments.Training, tail, node.Save(input), node.Save(saved), needsOutput ? node.Save(output) : default, arguments, gates is not null);
+            RecordNormalization(node, output, input, arguments, tail.Residual, gates);
         }
 
         saved.Dispose();
-        return tail.Activity is null ? output : tail.Activity.Gated(output);
+        return tail.Activity is null || gates is not null ? output : tail.Activity.Gated(output);
     }
 
-    private static void RecordNormalization(BatchNormNode node, Tensor output, Tensor input, in BatchNormArguments arguments, Tensor residual)
+    private static void RecordNormalization(BatchNormNode node, Tensor output, Tensor input, in BatchNormArguments arguments, Tensor residual, ChannelGates? gates)
     {
         bool affine = !arguments.Gamma.IsNone;
-        if (affine && !residual.IsNone)
+        if (gates is not null)
+        {
+            Tape.Record(node, output, input, arguments.Gamma, arguments.Beta, gates.Values);
+        }
+        else if (affine && !residual.IsNone)
         {
             Tape.Record(node, output, input, arguments.Gamma, arguments.Beta, residual);
         }
@@ -151,16 +156,22 @@ public static partial class Operation
 }
 
 /// <summary>
-/// A batch normalization with residual sum and activation on the tape; inputs: x, then γ and β if there are, then the residual if there is one.
+/// A batch normalization with residual sum and activation on the tape; inputs: x, then γ and β if there are, then the residual if there is one, or the gates.
 /// </summary>
 public sealed class BatchNormNode : Node
 {
     private BatchNormShape shape;
     private bool training;
     private bool affine;
+    // Behind x, γ and β, where gates are an input; there is no residual then.
+    private const int GatesInput = 3;
+
     private SavedTensor input;
     private SavedTensor saved;
     private SavedTensor output;
+    private SavedTensor gamma;
+    private SavedTensor beta;
+    private bool gated;
     private ShortcutMap? map;
 
     /// <summary>The activation after norm and sum.</summary>
@@ -179,8 +190,11 @@ public sealed class BatchNormNode : Node
     public (Parameter? Gamma, Parameter? Beta, Parameter? RunningMean, Parameter? RunningVariance) Parameters { get; private set; }
 
     internal void Initialize(
-        in BatchNormShape shape, bool training, in NormalizationTail tail, SavedTensor input, SavedTensor saved, SavedTensor output, in BatchNormArguments arguments)
+        in BatchNormShape shape, bool training, in NormalizationTail tail, SavedTensor input, SavedTensor saved, SavedTensor output, in BatchNormArguments arguments, bool gated)
     {
+        this.gated = gated;
+        gamma = gated ? Save(arguments.Gamma) : default;
+        beta = gated ? Save(arguments.Beta) : default;
         this.shape = shape;
         this.training = training;
         this.input = input;
@@ -195,9 +209,24 @@ public sealed class BatchNormNode : Node
         Parameters = (ParameterOf(arguments.Gamma), ParameterOf(arguments.Beta), ParameterOf(arguments.RunningMean), ParameterOf(arguments.RunningVariance));
     }
 
+    /// <summary>
+    /// Whether the gates' gradient follows from γ's and β's. Behind a rectifier of z = γ·x̂ + β, y·∂L/∂y = z·∂L/∂z, so that Σ y·∂L/∂y = γ·dγ + β·dβ: open gates then cost no pass of their own.
+    /// </summary>
+    internal static bool KnowsGates(in NormalizationTail tail, in BatchNormArguments arguments) =>
+        tail is { Activity.Gates.AreOpen: true, Residual.IsNone: true, Activation.Kind: ActivationKind.Relu or ActivationKind.LeakyRelu } && !arguments.Gamma.IsNone && !arguments.Beta.IsNone;
+
     /// <inheritdoc/>
     protected internal override void Backward(in BackwardContext context)
     {
+        if (gated)
+        {
+            using Tensor gammaGradient = Tensor.AllocateUnscoped(context.Device, this.gamma.Shape);
+            using Tensor betaGradient = Tensor.AllocateUnscoped(context.Device, this.beta.Shape);
+            Backward(context, new GradientTarget(gammaGradient.Buffer, GradientMode.Overwrite), new GradientTarget(betaGradient.Buffer, GradientMode.Overwrite), default);
+            AddGateGradient(context, gammaGradient, betaGradient);
+            return;
+        }
+
         GradientTarget gamma = affine ? context.Target(1) : default;
         GradientTarget beta = affine ? context.Target(2) : default;
         GradientTarget residual = ResidualInput >= 0 ? context.Target(ResidualInput) : default;
@@ -206,6 +235,11 @@ public sealed class BatchNormNode : Node
             throw new InvalidOperationException("γ and β of one normalization must both hold a gradient or both be cleared before a backward pass.");
         }
 
+        Backward(context, gamma, beta, residual);
+    }
+
+    private void Backward(in BackwardContext context, GradientTarget gamma, GradientTarget beta, GradientTarget residual)
+    {
         Device device = context.Device;
         NormalizationEpilogue epilogue = new(
             Activation, ResidualInput >= 0 ? context.OutputGradient : DeviceBuffer.None, ResidualInput >= 0 ? context.InputShape(ResidualInput).Channels : 0,
@@ -228,6 +262,18 @@ public sealed class BatchNormNode : Node
         context.Device.Normalization.BatchBackward(
             shape, epilogue, training, input.Buffer, saved.Buffer, output.Buffer, context.OutputGradient, gamma.Buffer, beta.Buffer, gamma.Mode, inputGradient,
             residual.Buffer, residual.Mode);
+
+    private void AddGateGradient(in BackwardContext context, Tensor gammaGradient, Tensor betaGradient)
+    {
+        context.Add(1, gammaGradient);
+        context.Add(2, betaGradient);
+        IElementwiseKernels elementwise = context.Device.Elementwise;
+        Shape channels = gamma.Shape;
+        elementwise.Binary(BinaryOperation.Multiply, channels, gammaGradient.Buffer, channels, gamma.Buffer, channels, gammaGradient.Buffer);
+        elementwise.Binary(BinaryOperation.Multiply, channels, betaGradient.Buffer, channels, beta.Buffer, channels, betaGradient.Buffer);
+        elementwise.Accumulate(channels, betaGradient.Buffer, gammaGradient.Buffer);
+        context.Add(GatesInput, gammaGradient);
+    }
 
     private static Parameter? ParameterOf(Tensor tensor) => tensor.IsNone ? null : tensor.Parameter;
 }
