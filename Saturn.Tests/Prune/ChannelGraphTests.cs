@@ -1,10 +1,12 @@
 using NUnit.Framework;
 using Saturn.Engine;
 using Saturn.Engine.Operations;
+using Saturn.Engine.Optimizers;
 using Saturn.Kernels;
 using Saturn.Kernels.Families;
 using Saturn.Layers;
 using Saturn.Prune;
+using Saturn.Prune.Methods;
 using Saturn.Tests.Engine;
 
 namespace Saturn.Tests.Prune;
@@ -124,6 +126,27 @@ public sealed class ChannelGraphTests(string device) : EngineTest(device)
         network.Run = x => classifier.Forward(Operation.GlobalAveragePool(third.Forward(Operation.Square(second.Forward(first.Forward(x))))));
         ChannelGraph graph = AssertRemovable(network, "first", "third");
         Assert.That(graph.Groups.Single(group => group.Name == "second").PinnedBecause, Does.Contain("UnaryNode"));
+    }
+
+    [TestCase(true)]
+    [TestCase(false)]
+    public void A_network_of_which_nothing_can_be_removed_is_refused_with_the_reason(bool structured)
+    {
+        using HandMadeNetwork network = new(Device);
+        var first = network.AddConvolution("first", 3, 6);
+        Linear classifier = network.Add("fc", new Linear(Device, 6, 4));
+        Initializer.Initialize(network, 1);
+        network.Run = x => classifier.Forward(Operation.GlobalAveragePool(Operation.Square(first.Forward(x))));
+        Assert.That(
+            () => Begin(network), Throws.ArgumentException.With.Message.StartsWith("No unit of this network can be removed: first stays because ").And.Message.Contains("UnaryNode"));
+        network.Run = x => classifier.Forward(Operation.GlobalAveragePool(Operation.Relu(first.Convolution.Forward(x))));
+        Assert.That(() => Begin(network), Throws.ArgumentException.With.Message.Contains("no activation with a record of its channels"));
+
+        void Begin(HandMadeNetwork model)
+        {
+            using Sgd optimizer = new(PruningRun.CreateGroups(model, 0.1, 0));
+            using PruningRun run = new(model, optimizer, structured ? new Snap() : new DemonPruning(), 10, Images, 2);
+        }
     }
 
     [Test]
