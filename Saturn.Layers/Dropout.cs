@@ -35,7 +35,10 @@ public sealed class Dropout : Module
     public override void BeginStep(long step)
     {
         base.BeginStep(step);
-        Write((ulong)step);
+        if (probability > 0)
+        {
+            Write((ulong)step);
+        }
     }
 
     /// <inheritdoc/>
