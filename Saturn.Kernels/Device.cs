@@ -75,6 +75,12 @@ public abstract class Device : IDisposable
     /// <summary>Fused parameter updates.</summary>
     public abstract IOptimizerKernels Optimizer { get; }
 
+    /// <summary>Batches out of images in device memory.</summary>
+    public abstract IImageKernels Images { get; }
+
+    /// <summary>Bytes of device memory that nobody uses now; null where the device does not say.</summary>
+    public virtual long? FreeMemory => null;
+
     /// <summary>Copies host bytes to the device. The source may be reused when the call returns.</summary>
     public abstract void Upload(ReadOnlySpan<byte> source, DeviceBuffer destination);
 
@@ -89,6 +95,9 @@ public abstract class Device : IDisposable
 
     /// <summary>Waits until all issued work has finished.</summary>
     public abstract void Synchronize();
+
+    /// <summary>Something that records work of this device and issues it again as a whole; null where the device cannot.</summary>
+    public virtual IRecordedWork? CreateRecording() => null;
 
     /// <summary>Frees the device's resources.</summary>
     public void Dispose()

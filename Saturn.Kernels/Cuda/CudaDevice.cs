@@ -36,6 +36,7 @@ public sealed unsafe class CudaDevice : Device
         Census = new CudaCensus(context);
         Compaction = new CudaCompaction(context);
         Optimizer = new CudaOptimizer(context);
+        Images = new CudaImages(context);
     }
 
     /// <inheritdoc/>
@@ -97,6 +98,19 @@ public sealed unsafe class CudaDevice : Device
     public override IOptimizerKernels Optimizer { get; }
 
     /// <inheritdoc/>
+    public override IImageKernels Images { get; }
+
+    /// <inheritdoc/>
+    public override long? FreeMemory
+    {
+        get
+        {
+            context.MakeCurrent();
+            return driver.MemoryInformation().Free;
+        }
+    }
+
+    /// <inheritdoc/>
     public override void Upload(ReadOnlySpan<byte> source, DeviceBuffer destination)
     {
         if (source.Length > destination.ByteLength)
@@ -106,6 +120,7 @@ public sealed unsafe class CudaDevice : Device
 
         if (!source.IsEmpty)
         {
+            context.IssueLog?.Forbid("a copy from the host, whose bytes a repetition would not know,");
             context.Uploads.Copy(source, destination.Address);
         }
     }
@@ -118,6 +133,7 @@ public sealed unsafe class CudaDevice : Device
             throw new ArgumentException($"{destination.Length} bytes were asked of a buffer of {source.ByteLength}.", nameof(destination));
         }
 
+        context.IssueLog?.Forbid("a copy to the host, which waits for the device,");
         context.MakeCurrent();
         fixed (byte* pointer = destination)
         {
@@ -134,6 +150,7 @@ public sealed unsafe class CudaDevice : Device
     public override void Copy(DeviceBuffer source, DeviceBuffer destination)
     {
         context.MakeCurrent();
+        context.IssueLog?.Add("a copy", source, destination);
         driver.CopyAsync(destination.Address, source.Address, Math.Min(source.ByteLength, destination.ByteLength), context.Stream);
     }
 
@@ -141,15 +158,20 @@ public sealed unsafe class CudaDevice : Device
     public override void Clear(DeviceBuffer buffer)
     {
         context.MakeCurrent();
+        context.IssueLog?.Add("a fill with zeros", buffer, buffer);
         driver.FillAsync(buffer.Address, 0, buffer.ByteLength, context.Stream);
     }
 
     /// <inheritdoc/>
     public override void Synchronize()
     {
+        context.IssueLog?.Forbid("waiting for the device");
         context.MakeCurrent();
         driver.SynchronizeStream(context.Stream);
     }
+
+    /// <inheritdoc/>
+    public override IRecordedWork CreateRecording() => new CudaGraph(context);
 
     /// <inheritdoc/>
     protected override void Dispose(bool disposing)
