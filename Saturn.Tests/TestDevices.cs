@@ -33,6 +33,9 @@ public static class TestDevices
     /// <summary>The CUDA drivers, real and emulated, that the tests of the driver contract run on.</summary>
     public static readonly string[] DriverNames = ["emulated", .. Names.Where(name => name.StartsWith("cuda", StringComparison.Ordinal))];
 
+    /// <summary>The CUDA devices with products on tensor cores: the driver's name and a precision.</summary>
+    public static readonly string[] TensorCoreNames = [.. DriverNames.SelectMany(name => (string[])[name + " tf32", name + " bf16"])];
+
     /// <summary>The same, and the host under observation, where every kernel call takes the way through the observer and is checked against a second run.</summary>
     public static readonly string[] ObservedNames = [.. Names, "cpu observed"];
 
@@ -43,16 +46,20 @@ public static class TestDevices
         "cpu 256-bit" => new CpuDevice(3, wide: false),
         "cpu 512-bit" => new CpuDevice(3, wide: true),
         "cpu observed" => new ObservedDevice(new CpuDevice(workers: 3), new Observation(Tolerance: 1e-4)),
-        "emulated" => OpenEmulated(name),
-        _ when name.StartsWith("cuda:", StringComparison.Ordinal) => OpenCuda(name),
+        "emulated" => OpenEmulated(name, Precision.Fp32),
+        "emulated tf32" => OpenEmulated("emulated", Precision.Tf32),
+        "emulated bf16" => OpenEmulated("emulated", Precision.Bf16),
+        _ when name.StartsWith("cuda:", StringComparison.Ordinal) => name.Split(' ') is [string cuda, string precision]
+            ? OpenCuda(cuda, Enum.Parse<Precision>(precision, ignoreCase: true))
+            : OpenCuda(name, Precision.Fp32),
         _ => Devices.Open(name),
     };
 
     // Without NVRTC there is nothing to emulate: the test is skipped with the reason.
-    private static CudaDevice OpenEmulated(string name)
+    private static CudaDevice OpenEmulated(string name, Precision precision)
     {
         Nvrtc.Require();
-        return new CudaDevice(name, new EmulatedDriver(new EmulatorOptions(Checked: true, Workers: 3)));
+        return new CudaDevice(name, new EmulatedDriver(new EmulatorOptions(Checked: true, Workers: 3)), precision: precision);
     }
 
     /// <summary>Whether a test has lost the context of a CUDA device, so that every further test on it would fail.</summary>
@@ -78,7 +85,7 @@ public static class TestDevices
     }
 
     // Making a context takes a good part of a second: while one is retained, the devices of the tests share it.
-    private static Device OpenCuda(string name)
+    private static Device OpenCuda(string name, Precision precision)
     {
         if (!Kept.ContainsKey(name))
         {
@@ -86,7 +93,7 @@ public static class TestDevices
             Kept.Add(name, (driver.RetainPrimaryContext(int.Parse(name["cuda:".Length..], CultureInfo.InvariantCulture)), driver));
         }
 
-        return Devices.Open(name);
+        return Devices.Open(name, precision: precision);
     }
 
     private static string? FindCuda()

@@ -25,9 +25,9 @@ public sealed unsafe class CudaDevice : Device
         context = new CudaContext(driver, ordinal);
         Elementwise = new CudaElementwise(context);
         Reduction = new CudaReduction(context);
-        Matrix = new CudaMatrix(context);
+        Matrix = new CudaMatrix(context, precision);
         Normalization = new CudaNormalization(context);
-        Convolution = new CudaConvolution(context, Normalization);
+        Convolution = new CudaConvolution(context, Normalization, precision);
         Activation = new CudaActivation(context);
         Pooling = new CudaPooling(context);
         Loss = new CudaLoss(context);
