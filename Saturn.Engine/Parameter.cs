@@ -134,6 +134,9 @@ public sealed class Parameter : IDisposable
     /// <inheritdoc/>
     public override string ToString() => $"{Name} {(Value.IsAlive ? Shape.ToString() : "(freed)")}";
 
+    /// <summary>Where the gradient is kept, whether there is one now or not; None before the first.</summary>
+    internal DeviceBuffer GradientStorage => gradient.IsNone ? DeviceBuffer.None : gradient.Buffer;
+
     /// <summary>The gradient's buffer for a backward kernel, and whether it holds a gradient already.</summary>
     internal DeviceBuffer GradientForBackward(out bool holdsGradient)
     {

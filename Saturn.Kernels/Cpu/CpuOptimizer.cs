@@ -11,9 +11,15 @@ internal sealed unsafe class CpuOptimizer(WorkerTeam team, CpuMemory memory) : I
     /// <inheritdoc/>
     public void Update(in OptimizerStep step, ReadOnlySpan<OptimizerTensor> tensors)
     {
+        if (!step.Scalars.IsNone)
+        {
+            throw new NotSupportedException("The host processor takes the numbers of a step with the call; only CUDA devices read them from memory, for recorded steps.");
+        }
+
         int chunks = 0;
         foreach (ref readonly OptimizerTensor tensor in tensors)
         {
+            Require(tensor);
             chunks += ChunksOf(tensor, out _);
         }
 
@@ -33,9 +39,7 @@ internal sealed unsafe class CpuOptimizer(WorkerTeam team, CpuMemory memory) : I
             }
 
             job.Scale = step.GradientScale.IsNone ? 1 : *(float*)step.GradientScale.Address;
-            (job.Key0, job.Key1) = Philox.DeriveKey(step.NoiseSeed, step.NoiseStep);
-            job.FirstCorrection = (float)(1 / (1 - Math.Pow(step.Beta1, step.Step)));
-            job.SecondCorrection = (float)(1 / (1 - Math.Pow(step.Beta2, step.Step)));
+            job.Scalars = UpdateScalars.Of(step);
             team.Run(ref job, chunks);
         }
 
@@ -48,6 +52,7 @@ internal sealed unsafe class CpuOptimizer(WorkerTeam team, CpuMemory memory) : I
         double sum = 0;
         foreach (ref readonly OptimizerTensor tensor in tensors)
         {
+            Require(tensor);
             float* gradient = (float*)tensor.Gradient.Address;
             long count = (long)tensor.Rows * tensor.Middle * Shape.PitchOf(tensor.Columns);
             Vector512<double> total = Vector512<double>.Zero;
@@ -65,6 +70,16 @@ internal sealed unsafe class CpuOptimizer(WorkerTeam team, CpuMemory memory) : I
         float* target = (float*)result.Address;
         target[0] = (float)(scale * Math.Min(1, maximumNorm / (norm + 1e-6)));
         target[1] = (float)norm;
+    }
+
+    /// <summary>Refuses what only kernels with reduced precision or divided sums make.</summary>
+    private static void Require(in OptimizerTensor tensor)
+    {
+        if (!tensor.ReducedCopy.IsNone || tensor.GradientSplits != 1)
+        {
+            throw new NotSupportedException(
+                $"The host processor updates float32 weights from one gradient array; {(tensor.ReducedCopy.IsNone ? $"a gradient in {tensor.GradientSplits} parts" : "a bfloat16 copy")} was asked for, which CUDA devices have.");
+        }
     }
 
     private static int ChunksOf(in OptimizerTensor tensor, out int segments)
@@ -86,10 +101,7 @@ internal sealed unsafe class CpuOptimizer(WorkerTeam team, CpuMemory memory) : I
         public OptimizerTensor* Tensors;
         public Chunk* Chunks;
         public float Scale;
-        public uint Key0;
-        public uint Key1;
-        public float FirstCorrection;
-        public float SecondCorrection;
+        public UpdateScalars Scalars;
 
         public readonly void Run(int item, int worker)
         {
@@ -172,7 +184,7 @@ internal sealed unsafe class CpuOptimizer(WorkerTeam team, CpuMemory memory) : I
                     Vector256<float> v = Vector256.FusedMultiplyAdd(g * g, Vector256.Create(1 - Step.Beta2), Vector256.Load(second + c) * Step.Beta2);
                     m.Store(first + c);
                     v.Store(second + c);
-                    update = m * FirstCorrection / (Vector256.Sqrt(v * SecondCorrection) + Vector256.Create(Step.Epsilon));
+                    update = m * Scalars.FirstCorrection / (Vector256.Sqrt(v * Scalars.SecondCorrection) + Vector256.Create(Step.Epsilon));
                 }
                 else if (first != null)
                 {
@@ -208,7 +220,7 @@ internal sealed unsafe class CpuOptimizer(WorkerTeam team, CpuMemory memory) : I
             {
                 Vector512<uint> position = Vector512<uint>.Indices + Vector512.Create((uint)c);
                 Vector512<uint> indices = columns == null ? position : CpuTapConvolution.LoadLanes((float*)columns + c, Math.Min(16, count - c)).AsUInt32();
-                Vector512<float> noise = Philox.Normals(indices, (uint)tap, originalRow, tensor->TensorId, Key0, Key1) * tensor->NoiseStandardDeviation;
+                Vector512<float> noise = Philox.Normals(indices, (uint)tap, originalRow, tensor->TensorId, Scalars.Key0, Scalars.Key1) * tensor->NoiseStandardDeviation;
                 if (!vector && tensor->NoiseGradientThreshold <= 0)
                 {
                     // The whole row is live: padding lanes keep their zero.

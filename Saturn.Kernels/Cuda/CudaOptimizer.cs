@@ -37,21 +37,32 @@ internal sealed class CudaOptimizer : IOptimizerKernels
     /// <inheritdoc/>
     public void Update(in OptimizerStep step, ReadOnlySpan<OptimizerTensor> tensors)
     {
-        (uint key0, uint key1) = Philox.DeriveKey(step.NoiseSeed, step.NoiseStep);
+        if (!step.Scalars.IsNone && step.Scalars.ByteLength < OptimizerScalars.ByteLength(tensors.Length))
+        {
+            throw new ArgumentException(
+                $"The numbers of a step with {tensors.Length} tensors take {OptimizerScalars.ByteLength(tensors.Length)} bytes, but the buffer has {step.Scalars.ByteLength}.", nameof(step));
+        }
+
+        int scalarBytes = OptimizerScalars.ByteLength(0);
         UpdateRule rule = new()
         {
             GradientScale = step.GradientScale.Address,
+            DeviceScalars = step.Scalars.Address,
+            DeviceRates = step.Scalars.IsNone ? 0 : step.Scalars.Address + scalarBytes,
             Rule = (int)step.Rule,
             Nesterov = step.Nesterov ? 1 : 0,
             Momentum = step.Momentum,
             Beta1 = step.Beta1,
             Beta2 = step.Beta2,
             Epsilon = step.Epsilon,
-            FirstCorrection = (float)(1 / (1 - Math.Pow(step.Beta1, step.Step))),
-            SecondCorrection = (float)(1 / (1 - Math.Pow(step.Beta2, step.Step))),
-            Key0 = key0,
-            Key1 = key1,
+            Scalars = UpdateScalars.Of(step),
         };
+        if (!step.Scalars.IsNone)
+        {
+            // A launch that is to be repeated has the same arguments in every step.
+            rule.Scalars = default;
+        }
+
         while (!tensors.IsEmpty)
         {
             int count;
@@ -71,6 +82,10 @@ internal sealed class CudaOptimizer : IOptimizerKernels
             }
 
             tensors = tensors[count..];
+            if (!step.Scalars.IsNone)
+            {
+                rule.DeviceRates += OptimizerScalars.ByteLength(count) - scalarBytes;
+            }
         }
     }
 
@@ -92,7 +107,14 @@ internal sealed class CudaOptimizer : IOptimizerKernels
             for (int i = 0; i < count; i++)
             {
                 ref readonly OptimizerTensor tensor = ref tensors[i];
-                squares.Jobs[i] = new SquareJob { Gradient = tensor.Gradient.Address, FirstChunk = ofLaunch, Fours = checked((uint)(Floats(tensor) / 4)) };
+                squares.Jobs[i] = new SquareJob
+                {
+                    Gradient = tensor.Gradient.Address,
+                    GradientParts = tensor.GradientSplits,
+                    PartFours = PartFours(tensor),
+                    FirstChunk = ofLaunch,
+                    Fours = checked((uint)(Floats(tensor) / 4)),
+                };
                 ofLaunch += Chunks(tensor);
             }
 
@@ -111,7 +133,6 @@ internal sealed class CudaOptimizer : IOptimizerKernels
     /// <summary>Writes the table and returns the number of chunks.</summary>
     private static int Fill(Span<UpdateJob> jobs, ReadOnlySpan<OptimizerTensor> tensors, in OptimizerStep step)
     {
-        bool decoupled = step.DecoupledWeightDecay;
         bool averages = step.Rule == OptimizerRule.DualAveraging;
         int chunks = 0;
         for (int i = 0; i < tensors.Length; i++)
@@ -123,28 +144,42 @@ internal sealed class CudaOptimizer : IOptimizerKernels
                 Gradient = tensor.Gradient.Address,
                 FirstMoment = averages && tensor.SecondMoment.IsNone ? 0 : tensor.FirstMoment.Address,
                 SecondMoment = averages ? tensor.LastMoment.Address : tensor.SecondMoment.Address,
+                ReducedCopy = tensor.ReducedCopy.Address,
                 LiveFlags = tensor.LiveFlags.Address,
                 OriginalRows = tensor.OriginalRows.Address,
                 OriginalColumns = tensor.OriginalColumns.Address,
+                GradientParts = tensor.GradientSplits,
+                PartFours = PartFours(tensor),
                 FirstChunk = chunks,
                 Segments = tensor.Rows * tensor.Middle,
                 Middle = tensor.Middle,
                 Columns = tensor.Columns,
                 TensorId = tensor.TensorId,
-                LearningRate = tensor.LearningRate,
-                Decay = (decoupled ? 0 : tensor.WeightDecay) + 2 * tensor.L2,
-                Kept = decoupled ? 1 - tensor.LearningRate * tensor.WeightDecay : 1,
-                L1 = tensor.L1,
-                Noise = tensor.NoiseStandardDeviation,
-                NoiseThreshold = tensor.NoiseGradientThreshold,
                 Vector = tensor.IsVector ? 1 : 0,
-                Threshold = tensor.Threshold,
-                LastThreshold = tensor.LastThreshold,
+                Rates = step.Scalars.IsNone ? UpdateRates.Of(tensor, step.DecoupledWeightDecay) : default,
             };
             chunks += Chunks(tensor);
         }
 
         return chunks;
+    }
+
+    /// <summary>Fours of elements from one part of the gradient to the next; parts are read four elements at a time.</summary>
+    private static uint PartFours(in OptimizerTensor tensor)
+    {
+        if (tensor.GradientSplits == 1)
+        {
+            return 0;
+        }
+
+        long stride = tensor.GradientSplitStride;
+        if (tensor.GradientSplits < 1 || stride < Floats(tensor) || stride % 4 != 0 || stride / 4 > uint.MaxValue)
+        {
+            throw new ArgumentException(
+                $"A gradient comes in at least one part, and in several with a stride that is a multiple of 4 and at least their {Floats(tensor)} elements; {tensor.GradientSplits} parts with a stride of {stride} came.");
+        }
+
+        return (uint)(stride / 4);
     }
 
     private static long Floats(in OptimizerTensor tensor) => (long)tensor.Rows * tensor.Middle * Shape.PitchOf(tensor.Columns);

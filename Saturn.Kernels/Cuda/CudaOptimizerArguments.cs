@@ -1,6 +1,7 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using Saturn.Kernels.Cuda.Compilation;
+using Saturn.Kernels.Families;
 
 namespace Saturn.Kernels.Cuda;
 
@@ -9,16 +10,15 @@ namespace Saturn.Kernels.Cuda;
 internal struct UpdateRule
 {
     public nint GradientScale;
+    public nint DeviceScalars;
+    public nint DeviceRates;
     public int Rule;
     public int Nesterov;
     public float Momentum;
     public float Beta1;
     public float Beta2;
     public float Epsilon;
-    public float FirstCorrection;
-    public float SecondCorrection;
-    public uint Key0;
-    public uint Key1;
+    public UpdateScalars Scalars;
 }
 
 /// <summary>One tensor of an update.</summary>
@@ -29,30 +29,26 @@ internal struct UpdateJob
     public nint Gradient;
     public nint FirstMoment;
     public nint SecondMoment;
+    public nint ReducedCopy;
     public nint LiveFlags;
     public nint OriginalRows;
     public nint OriginalColumns;
+    public int GradientParts;
+    public uint PartFours;
     public int FirstChunk;
     public int Segments;
     public int Middle;
     public int Columns;
     public uint TensorId;
-    public float LearningRate;
-    public float Decay;
-    public float Kept;
-    public float L1;
-    public float Noise;
-    public float NoiseThreshold;
     public int Vector;
-    public float Threshold;
-    public float LastThreshold;
+    public UpdateRates Rates;
 }
 
 /// <summary>As many tensors as 4,096 bytes of arguments hold.</summary>
 [InlineArray(Count)]
 internal struct UpdateJobs
 {
-    public const int Count = 36;
+    public const int Count = 31;
 
     private UpdateJob first;
 }
@@ -61,7 +57,7 @@ internal struct UpdateJobs
 [InlineArray(Count)]
 internal struct LargeUpdateJobs
 {
-    public const int Count = 292;
+    public const int Count = 255;
 
     private UpdateJob first;
 }
@@ -93,6 +89,8 @@ internal struct LargeUpdateArguments
 internal struct SquareJob
 {
     public nint Gradient;
+    public int GradientParts;
+    public uint PartFours;
     public int FirstChunk;
     public uint Fours;
 }
@@ -101,7 +99,7 @@ internal struct SquareJob
 [InlineArray(Count)]
 internal struct SquareJobs
 {
-    public const int Count = 254;
+    public const int Count = 170;
 
     private SquareJob first;
 }
