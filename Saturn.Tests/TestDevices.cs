@@ -39,6 +39,9 @@ public static class TestDevices
     /// <summary>The CUDA drivers, real and emulated, that the tests of the driver contract run on.</summary>
     public static readonly string[] DriverNames = ["emulated", .. Names.Where(name => name.StartsWith("cuda", StringComparison.Ordinal))];
 
+    /// <summary>The CUDA devices with products on tensor cores: the driver's name and a precision.</summary>
+    public static readonly string[] TensorCoreNames = [.. DriverNames.SelectMany(name => (string[])[name + " tf32", name + " bf16"])];
+
     /// <summary>The same, and the host under observation, where every kernel call takes the way through the observer and is checked against a second run.</summary>
     public static readonly string[] ObservedNames = [.. Names, "cpu observed"];
 

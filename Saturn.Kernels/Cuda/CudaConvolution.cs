@@ -44,7 +44,7 @@ internal sealed class CudaConvolution : IConvolutionKernels
         dataGradient = new TiledPass(tiled, "dataGradient");
         groupedForward = grouped.Kernel<GroupedConvolutionArguments>("groupedForward");
         groupedDataGradient = grouped.Kernel<GroupedConvolutionArguments>("groupedDataGradient");
-        filterGradient = new CudaFilterGradient(context, grouped);
+        filterGradient = new CudaFilterGradient(context, grouped, precision);
     }
 
     /// <inheritdoc/>
@@ -179,6 +179,25 @@ internal sealed class CudaConvolution : IConvolutionKernels
                 + "filters of at most 16 × 16.)");
         }
     }
+
+    /// <inheritdoc/>
+    public int FilterGradientParts(in ConvolutionShape shape, ElementType type) => filterGradient.Parts(shape, type);
+
+    /// <inheritdoc/>
+    public void FilterGradientInParts(
+        in ConvolutionShape shape, DeviceBuffer input, DeviceBuffer outputGradient, DeviceBuffer parts, DeviceBuffer biasGradient, GradientMode biasMode)
+    {
+        if (!biasGradient.IsNone)
+        {
+            filterGradient.Bias(shape, outputGradient, biasGradient, biasMode);
+        }
+
+        filterGradient.LeaveParts(shape, input, outputGradient, parts);
+    }
+
+    /// <inheritdoc/>
+    public void CombineFilterGradient(in Shape weight, int count, DeviceBuffer parts, DeviceBuffer weightGradient) =>
+        filterGradient.Combine(weight, count, weight.Pitch, parts, weightGradient, GradientMode.Overwrite);
 
     /// <summary>Whether every group starts on 16 bytes and fills a good part of a tile.</summary>
     private static bool FitsTiles(in ConvolutionShape shape) =>

@@ -25,7 +25,7 @@ public sealed unsafe class CudaDevice : Device
         context = new CudaContext(driver, ordinal);
         Elementwise = new CudaElementwise(context);
         Reduction = new CudaReduction(context);
-        Matrix = new CudaMatrix(context);
+        Matrix = new CudaMatrix(context, precision);
         Normalization = new CudaNormalization(context);
         Convolution = new CudaConvolution(context, Normalization, precision);
         Activation = new CudaActivation(context);
@@ -47,7 +47,7 @@ public sealed unsafe class CudaDevice : Device
 
     /// <inheritdoc/>
     public override string Description =>
-        $"{driver.DeviceName(context.Ordinal)}, {context.MultiprocessorCount} multiprocessors, {driver.TargetArchitecture(context.Ordinal)}, {driver.Description}";
+        $"{driver.DeviceName(context.Ordinal)}, {context.MultiprocessorCount} multiprocessors, {driver.TargetArchitecture(context.Ordinal)}, {driver.Description}{(context.Cublas is { } cublas ? $", cuBLAS at {cublas.Path}" : "")}";
 
     /// <inheritdoc/>
     public override Precision Precision { get; }
