@@ -1,4 +1,5 @@
 using Saturn.Kernels;
+using Saturn.Kernels.Families;
 
 namespace Saturn.Engine;
 
@@ -34,6 +35,8 @@ public enum ParameterRole
 public sealed class Parameter : IDisposable
 {
     private Tensor gradient;
+    private Tensor reduced;
+    private bool isReducedCurrent;
 
     /// <summary>Takes a tensor over as the value of a new parameter.</summary>
     /// <param name="name">Its name inside the module that owns it, such as <c>weight</c>.</param>
@@ -67,6 +70,30 @@ public sealed class Parameter : IDisposable
     /// <summary>The gradient, of the value's shape; meaningful while <see cref="HasGradient"/>.</summary>
     /// <exception cref="InvalidOperationException">No backward pass has reached this parameter since its gradient was cleared.</exception>
     public Tensor Gradient => HasGradient ? gradient : throw new InvalidOperationException($"Parameter {Name} has no gradient: no backward pass reached it.");
+
+    /// <summary>
+    /// A bfloat16 copy of the value, as convolutions read it under <see cref="Precision.Bf16"/>; the optimizer writes it along with the value. It is made when it is first asked for, and again
+    /// when the value has been written by something else, which <see cref="ValueChanged"/> tells it.
+    /// </summary>
+    public Tensor ReducedValue
+    {
+        get
+        {
+            if (reduced.IsNone)
+            {
+                reduced = Tensor.AllocateUnscoped(Value.Device, Shape, ElementType.BFloat16);
+                isReducedCurrent = false;
+            }
+
+            if (!isReducedCurrent)
+            {
+                Value.Device.Elementwise.Convert(Shape, Value.Buffer, reduced.Buffer, GradientMode.Overwrite);
+                isReducedCurrent = true;
+            }
+
+            return reduced;
+        }
+    }
 
     /// <summary>Whether a backward pass has written the gradient since it was cleared.</summary>
     public bool HasGradient { get; private set; }
@@ -104,10 +131,16 @@ public sealed class Parameter : IDisposable
     /// <summary>Elements between rows and columns: the taps of a filter; 1 otherwise.</summary>
     public int Taps => Shape.Rank <= 2 ? 1 : (int)(Shape.ElementCount / Rows / Columns);
 
+    /// <summary>
+    /// To be called by whoever writes into the memory of <see cref="Value"/> through a kernel or a copy of its own: the copy in bfloat16 is out of date. <see cref="Tensor.CopyFrom"/>,
+    /// <see cref="Tensor.CopyFromStored"/>, <see cref="Replace"/> and the optimizers call it themselves.
+    /// </summary>
+    public void ValueChanged() => isReducedCurrent = false;
+
     /// <summary>Forgets the gradient; the next backward pass overwrites it.</summary>
     public void ClearGradient() => HasGradient = false;
 
-    /// <summary>Puts another tensor in the value's place and frees the old value and gradient.</summary>
+    /// <summary>Puts another tensor in the value's place and frees the old value, its copy and gradient.</summary>
     /// <param name="value">The new value, unscoped; the rank must not change.</param>
     public void Replace(Tensor value)
     {
@@ -121,7 +154,7 @@ public sealed class Parameter : IDisposable
         Attach();
     }
 
-    /// <summary>Frees value and gradient.</summary>
+    /// <summary>Frees value, copy and gradient.</summary>
     public void Dispose()
     {
         FreeTensors();
@@ -147,6 +180,12 @@ public sealed class Parameter : IDisposable
         return gradient.Buffer;
     }
 
+    /// <summary>The bfloat16 copy's buffer for a kernel that updates the value; None while nothing has asked for the copy.</summary>
+    internal DeviceBuffer ReducedForUpdate => reduced.IsNone ? DeviceBuffer.None : reduced.Buffer;
+
+    /// <summary>A kernel has updated the value and written the same into the bfloat16 copy, if there is one.</summary>
+    internal void ValueUpdatedWithCopy() => isReducedCurrent = true;
+
     private void Attach()
     {
         TensorHandle handle = Value.Handle;
@@ -160,5 +199,7 @@ public sealed class Parameter : IDisposable
         gradient.Dispose();
         gradient = default;
         HasGradient = false;
+        reduced.Dispose();
+        reduced = default;
     }
 }

@@ -68,6 +68,7 @@ public static partial class Operation
         }
 
         RequireResidual(input.Shape, tail);
+        Tensor residual = tail.Residual.IsNone ? default : Convert(tail.Residual, input.Type);
         Device device = input.Device;
         BatchNormShape shape = new(rows, channels, arguments.Epsilon, arguments.Momentum);
         Tensor saved = Tensor.AllocateUnscoped(device, new Shape(4, Shape.PitchOf(channels)));
@@ -82,19 +83,19 @@ public static partial class Operation
                 shape, BufferOf(arguments.Gamma), BufferOf(arguments.Beta), BufferOf(arguments.RunningMean), BufferOf(arguments.RunningVariance), saved.Buffer);
         }
 
-        Tensor output = Tensor.Allocate(device, input.Shape);
+        Tensor output = Tensor.Allocate(device, input.Shape, input.Type);
         NormalizationEpilogue epilogue = new(
-            tail.Activation, BufferOf(tail.Residual), tail.Residual.IsNone ? 0 : tail.Residual.Shape.Channels,
+            tail.Activation, BufferOf(residual), residual.IsNone ? 0 : residual.Shape.Channels,
             tail.Shortcut?.Map?.SourcesOn(device) ?? DeviceBuffer.None, tail.Shortcut?.Map?.OutputsOn(device) ?? DeviceBuffer.None);
         device.Normalization.Apply(shape, epilogue, input.Buffer, saved.Buffer, output.Buffer, tail.Activity?.Report() ?? ActivityReport.None);
         tail.Activity?.Observe(output);
 
-        if (Tape.Records(input, arguments.Gamma, arguments.Beta, tail.Residual))
+        if (Tape.Records(input, arguments.Gamma, arguments.Beta, residual))
         {
             BatchNormNode node = Tape.Rent<BatchNormNode>();
-            bool needsOutput = !tail.Residual.IsNone && tail.Activation.Kind != ActivationKind.Identity;
+            bool needsOutput = !residual.IsNone && tail.Activation.Kind != ActivationKind.Identity;
             node.Initialize(shape, arguments.Training, tail, node.Save(input), node.Save(saved), needsOutput ? node.Save(output) : default, arguments);
-            RecordNormalization(node, output, input, arguments, tail.Residual);
+            RecordNormalization(node, output, input, arguments, residual);
         }
 
         saved.Dispose();
@@ -214,7 +215,7 @@ public sealed class BatchNormNode : Node
         if (target.IsWanted && target.Mode == GradientMode.Accumulate)
         {
             // The kernel overwrites: the input feeds something else as well, which happens in hand-made graphs only.
-            using Tensor gradient = Tensor.AllocateUnscoped(device, context.InputShape(0));
+            using Tensor gradient = Tensor.AllocateUnscoped(device, context.InputShape(0), context.InputType(0));
             Run(context, epilogue, gamma, beta, gradient.Buffer, residual);
             device.Elementwise.Accumulate(context.InputShape(0), gradient.Buffer, target.Buffer);
             return;

@@ -40,7 +40,14 @@ public static partial class Operation
             x[0], x[1], x[2], x[3], w[0], w[1], w[2], settings.StrideHeight, settings.StrideWidth, settings.PaddingHeight, settings.PaddingWidth,
             settings.DilationHeight, settings.DilationWidth, settings.Groups);
         Validate(shape, settings, w[3]);
-        return Run(shape, shape.Output, input, weight, bias, moments);
+        if (input.Device.Precision != Precision.Bf16)
+        {
+            return Run(shape, shape.Output, Float32(input), weight, bias, moments);
+        }
+
+        return TakesBFloat16(shape)
+            ? Run(shape, shape.Output, Convert(input, ElementType.BFloat16), weight, bias, moments)
+            : Convert(Run(shape, shape.Output, Float32(input), weight, bias, moments), ElementType.BFloat16);
     }
 
     internal static Tensor Linear(Tensor input, Tensor weight, Tensor bias, DeviceBuffer moments)
@@ -52,9 +59,14 @@ public static partial class Operation
             throw new ArgumentException($"A linear layer needs an input [batch, in] or [batch, tokens, in] and a weight [out, in] of the same width, but got {x} and {w}.");
         }
 
-        return Run(new ConvolutionShape(x.Rows, 1, 1, x.Channels, w[0], 1, 1), x.With(-1, w[0]), input, weight, bias, moments);
+        return Run(new ConvolutionShape(x.Rows, 1, 1, x.Channels, w[0], 1, 1), x.With(-1, w[0]), Float32(input), weight, bias, moments);
     }
 
+    /// <summary>Whether the tensor cores' kernels take a convolution's groups: 16-byte pieces must not cross from one into the next.</summary>
+    private static bool TakesBFloat16(in ConvolutionShape shape) =>
+        shape.Groups == 1 || (shape.GroupInputChannels % 8 == 0 && shape.GroupOutputChannels % 8 == 0);
+
+    // The input's type decides: a bfloat16 image meets a bfloat16 copy of the weight and gives a bfloat16 output.
     private static Tensor Run(in ConvolutionShape shape, Shape outputShape, Tensor input, Tensor weight, Tensor bias, DeviceBuffer moments)
     {
         if (!bias.IsNone && bias.Shape != new Shape(shape.OutputChannels))
@@ -62,12 +74,13 @@ public static partial class Operation
             throw new ArgumentException($"The bias of {shape.OutputChannels} output channels must have shape [{shape.OutputChannels}], but has {bias.Shape}.");
         }
 
-        Tensor output = Tensor.Allocate(input.Device, outputShape);
-        input.Device.Convolution.Forward(shape, input.Buffer, weight.Buffer, bias.IsNone ? DeviceBuffer.None : bias.Buffer, output.Buffer, moments);
+        Tensor operand = input.Type == ElementType.BFloat16 ? ReducedCopy(weight) : weight;
+        Tensor output = Tensor.Allocate(input.Device, outputShape, input.Type);
+        input.Device.Convolution.Forward(shape, input.Buffer, operand.Buffer, bias.IsNone ? DeviceBuffer.None : bias.Buffer, output.Buffer, moments);
         if (Tape.Records(input, weight, bias))
         {
             ConvolutionNode node = Tape.Rent<ConvolutionNode>();
-            node.Initialize(shape, node.Save(input), node.Save(weight));
+            node.Initialize(shape, node.Save(input), node.Save(operand));
             if (bias.IsNone)
             {
                 Tape.Record(node, output, input, weight);
@@ -79,6 +92,19 @@ public static partial class Operation
         }
 
         return output;
+    }
+
+    /// <summary>The parameter's own copy, which lasts; of another tensor, one for this call.</summary>
+    private static Tensor ReducedCopy(Tensor weight)
+    {
+        if (weight.Parameter is { } parameter)
+        {
+            return parameter.ReducedValue;
+        }
+
+        Tensor copy = Tensor.Allocate(weight.Device, weight.Shape, ElementType.BFloat16);
+        weight.Device.Elementwise.Convert(weight.Shape, weight.Buffer, copy.Buffer, GradientMode.Overwrite);
+        return copy;
     }
 
     private static void Validate(in ConvolutionShape shape, in ConvolutionSettings settings, int weightInputChannels)
@@ -138,8 +164,7 @@ public sealed class ConvolutionNode : Node
         }
         else if (biasTarget.IsWanted)
         {
-            context.Device.Reduction.Reduce(
-                ReductionOperation.Sum, context.OutputShape, context.OutputGradient, context.InputShape(2), biasTarget.Buffer, biasTarget.Mode);
+            SumToBias(context, biasTarget);
         }
 
         GradientTarget inputTarget = context.Target(0);
@@ -147,5 +172,20 @@ public sealed class ConvolutionNode : Node
         {
             context.Device.Convolution.DataGradient(Shape, context.OutputGradient, weight.Buffer, inputTarget.Buffer, inputTarget.Mode);
         }
+    }
+
+    /// <summary>The bias's gradient alone, where the weight wants none.</summary>
+    private static void SumToBias(in BackwardContext context, GradientTarget target)
+    {
+        Shape shape = context.OutputShape;
+        if (context.OutputGradient.Type == ElementType.Float32)
+        {
+            context.Device.Reduction.Reduce(ReductionOperation.Sum, shape, context.OutputGradient, context.InputShape(2), target.Buffer, target.Mode);
+            return;
+        }
+
+        using Tensor gradient = Tensor.AllocateUnscoped(context.Device, shape);
+        context.Device.Elementwise.Convert(shape, context.OutputGradient, gradient.Buffer, GradientMode.Overwrite);
+        context.Device.Reduction.Reduce(ReductionOperation.Sum, shape, gradient.Buffer, context.InputShape(2), target.Buffer, target.Mode);
     }
 }

@@ -17,6 +17,7 @@ public static partial class Operation
             throw new ArgumentException("Layer normalization takes γ and β together, or neither.");
         }
 
+        input = Float32(input);
         Tensor output = Tensor.Allocate(input.Device, input.Shape);
         Tensor saved = Tensor.AllocateUnscoped(input.Device, new Shape(checked(rows * 2)));
         input.Device.Normalization.LayerForward(rows, channels, epsilon, input.Buffer, BufferOf(gamma), BufferOf(beta), output.Buffer, saved.Buffer);

@@ -13,6 +13,7 @@ public abstract class Optimizer : IDisposable
     private readonly int momentsPerParameter;
     private readonly Device device;
     private OptimizerTensor[] tensors = new OptimizerTensor[64];
+    private Parameter[] updated = new Parameter[64];
     private Tensor clip;
 
     /// <summary>Creates an optimizer.</summary>
@@ -74,8 +75,10 @@ public abstract class Optimizer : IDisposable
                     if (count == tensors.Length)
                     {
                         Array.Resize(ref tensors, count * 2);
+                        Array.Resize(ref updated, count * 2);
                     }
 
+                    updated[count] = parameter;
                     tensors[count++] = Describe(parameter, group, (float)last, (float)threshold);
                 }
             }
@@ -100,6 +103,12 @@ public abstract class Optimizer : IDisposable
         }
 
         device.Optimizer.Update(Rule() with { Step = StepCount, GradientScale = scale, NoiseSeed = NoiseSeed, NoiseStep = (ulong)(StepCount - 1) }, list);
+        for (int i = 0; i < count; i++)
+        {
+            // TODO(graph) the update kernel does not write ReducedCopy yet: replace by ValueUpdatedWithCopy().
+            updated[i].ValueChanged();
+        }
+
         ClearGradients();
     }
 
@@ -206,7 +215,7 @@ public abstract class Optimizer : IDisposable
             state is null || state.Second.IsNone ? DeviceBuffer.None : state.Second.Buffer, vector ? 1 : parameter.Rows, parameter.Taps,
             vector ? parameter.Rows : parameter.Columns, (float)group.LearningRate, (float)group.WeightDecay, (float)group.L1, (float)group.L2,
             (float)group.NoiseStandardDeviation, parameter.TensorId, live, vector ? DeviceBuffer.None : originalRows, vector ? originalRows : originalColumns,
-            (float)group.NoiseGradientThreshold, vector, threshold, lastThreshold);
+            (float)group.NoiseGradientThreshold, vector, threshold, lastThreshold, parameter.ReducedForUpdate);
     }
 
     private Tensor ZeroState(Parameter parameter)

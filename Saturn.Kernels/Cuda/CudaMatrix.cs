@@ -27,6 +27,7 @@ internal sealed class CudaMatrix : IMatrixKernels
     /// <inheritdoc/>
     public void Multiply(in MatrixShape shape, DeviceBuffer left, DeviceBuffer right, DeviceBuffer output, float alpha = 1, float beta = 0)
     {
+        ActivationType.RequireFloat32("matrix.Multiply", left, right, output);
         long largeTiles = CudaTile.Large.Count(shape.Rows, shape.Columns) * shape.Batch;
         bool useLarge = shape.Columns > CudaTile.Small.Columns && largeTiles >= LargeTilesWanted;
         CudaTile tile = useLarge ? CudaTile.Large : CudaTile.Small;
