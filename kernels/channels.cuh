@@ -56,9 +56,9 @@ __device__ inline Channels<count> operator-(const Channels<count>& a, const Chan
 }
 
 template <int count>
-__device__ inline Channels<count> operator/(const Channels<count>& a, float b)
+__device__ inline Channels<count> operator*(const Channels<count>& a, float b)
 {
-    return eachChannel<count>([&](int i) { return a.at[i] / b; });
+    return eachChannel<count>([&](int i) { return a.at[i] * b; });
 }
 
 template <int count>

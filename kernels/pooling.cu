@@ -2,7 +2,7 @@
 //
 //   maximum: the largest value of each window, and the winner's place in it (row·kernelWidth + column, the first at ties); pixels outside the image never win.
 //   average: the mean of each window over all its places, or over those inside the image. global average: [batch, pixels, channels] to [batch, channels].
-//   Backward passes gather: each input pixel asks the windows that contain it, in order, so there are no atomics.
+//   A mean is the sum times the rounded reciprocal of the count. Backward passes gather: each input pixel asks the windows that contain it, in order, so there are no atomics.
 //
 // Images are float32, or bfloat16 in the kernels whose names end in Bf16; a global average, and its gradient, is float32 always.
 //
@@ -177,7 +177,7 @@ __device__ inline void averageOfWindows(const PoolingArguments& arguments)
         }
 
         int32 count = arguments.countPadding != 0 ? arguments.kernelHeight * arguments.kernelWidth : (rows.last - rows.first) * (columns.last - columns.first);
-        storeChannels(static_cast<Stored*>(arguments.output) + static_cast<int64>(number) * arguments.pitch + channel, sum / static_cast<float>(count));
+        storeChannels(static_cast<Stored*>(arguments.output) + static_cast<int64>(number) * arguments.pitch + channel, sum * (1.0f / static_cast<float>(count)));
     }
 }
 
@@ -235,7 +235,7 @@ __device__ inline void gatherGradients(const PoolingArguments& arguments)
                     Window height(oh, arguments.strideHeight, arguments.paddingHeight, arguments.kernelHeight, arguments.inputHeight);
                     Window width(ow, arguments.strideWidth, arguments.paddingWidth, arguments.kernelWidth, arguments.inputWidth);
                     int32 count = arguments.countPadding != 0 ? arguments.kernelHeight * arguments.kernelWidth : (height.last - height.first) * (width.last - width.first);
-                    sum = sum + gradient / static_cast<float>(count);
+                    sum = sum + gradient * (1.0f / static_cast<float>(count));
                 }
             }
         }
@@ -283,7 +283,7 @@ __device__ inline void averageOfImages(const GlobalAverageArguments& arguments)
             sum = sum + loadChannels(pixels + static_cast<int64>(pixel) * arguments.pitch);
         }
 
-        storeFloats(static_cast<float*>(arguments.output) + static_cast<int64>(image) * arguments.pitch + channel, sum / static_cast<float>(arguments.pixels));
+        storeFloats(static_cast<float*>(arguments.output) + static_cast<int64>(image) * arguments.pitch + channel, sum * (1.0f / static_cast<float>(arguments.pixels)));
     }
 }
 
@@ -312,7 +312,7 @@ __device__ inline void spreadOverImages(const GlobalAverageArguments& arguments)
     {
         int32 image = static_cast<uint32>(row) / static_cast<uint32>(arguments.pixels);
         Channels<owned> mean = loadFloats<owned>(static_cast<const float*>(arguments.input) + static_cast<int64>(image) * arguments.pitch + channel);
-        Channels<owned> share = mean / static_cast<float>(arguments.pixels);
+        Channels<owned> share = mean * (1.0f / static_cast<float>(arguments.pixels));
         Stored* target = static_cast<Stored*>(arguments.output) + static_cast<int64>(row) * arguments.pitch + channel;
         storeChannels(target, arguments.accumulate != 0 ? loadChannels(target) + share : share);
     }
