@@ -1,5 +1,6 @@
 // Parameter updates of many tensors in one launch, with regulariser and masked noise, and clipping by the global norm.
 //
+//   gradient = part₀ + part₁ + …                                (where it comes in parts)
 //   g ← scale·gradient + (decay + 2·λ₂)·w + λ₁·sign(w)          (the decay here only where it is not decoupled)
 //   SGD:  m ← momentum·m + g;  u = m, or g + momentum·m with Nesterov, or g without momentum
 //   dual averaging: u as SGD
@@ -10,21 +11,24 @@
 // Dual averaging takes the last two lines with its accumulator a in the place of w, and then w ← sign(a)·max(|a| − g, 0); so noise never lifts a weight that is below the threshold g.
 // Where w is not what the last step's threshold left of a, it was written in between, and a is set anew first.
 //
+// Where a copy of the weight in bfloat16 is kept, it is written along, rounded to nearest even.
+//
 // The normal number of weight (o, tap, i) of tensor T is lane i₀ mod 4 of Philox counter (i₀ div 4, tap, o₀, T), where o₀ and i₀ are the dense model's channels. All
 // roundings are spelled out, because the host's update gives the same bits: nothing is left to the compiler to fuse.
 //
 // Launch: a block of 256 threads updates one chunk of 4,096 floats of one tensor (jobs.cuh), a thread four floats at a time.
 //
-// Moved: w twice, the gradient once, each moment twice: 12 bytes a parameter for plain SGD, 20 with momentum, 28 for Adam; the accumulator of dual averaging adds 8 to SGD's. Limited by memory, where there is noise by
-// its integer multiplications.
+// Moved: w twice, the gradient once, each moment twice: 12 bytes a parameter for plain SGD, 20 with momentum, 28 for Adam; the accumulator of dual averaging adds 8 to SGD's, each further part of
+// the gradient 4, the copy 2. Limited by memory, where there is noise by its integer multiplications.
 #include "jobs.cuh"
 #include "philox.cuh"
+#include "tensor_core.cuh"
 
 enum
 {
     chunkFours = 1024,
-    smallJobs = 36,
-    largeJobs = 292,
+    smallJobs = 31,
+    largeJobs = 255,
 };
 
 enum Rule
@@ -34,29 +38,38 @@ enum Rule
     dualAveraging,
 };
 
-struct UpdateJob
+// The settings of one tensor that change from step to step.
+struct UpdateRates
 {
-    float* weight;
-    const float* gradient;
-    float* firstMoment;  // or null: SGD and dual averaging without momentum
-    float* secondMoment; // Adam's, or the accumulator of dual averaging
-    const uint32* liveFlags;       // or null: all are live
-    const uint32* originalRows;    // or null: unchanged
-    const uint32* originalColumns; // or null: unchanged
-    int32 firstChunk;
-    int32 segments; // rows · middle
-    int32 middle;
-    int32 columns;
-    uint32 tensorId;
     float learningRate;
     float decay; // what is added to the gradient times w
     float kept;  // what is left of w by decoupled decay
     float l1;
     float noise;          // σ
     float noiseThreshold; // above 0: liveness is decided weight by weight
-    int32 vector;         // 1: live flags count elements; 0: rows
     float threshold;      // g of dual averaging
     float lastThreshold;  // that of the last step
+};
+
+struct UpdateJob
+{
+    float* weight;
+    const float* gradient;
+    float* firstMoment;  // or null: SGD and dual averaging without momentum
+    float* secondMoment; // Adam's, or the accumulator of dual averaging
+    uint2* reducedCopy;  // bfloat16, or null
+    const uint32* liveFlags;       // or null: all are live
+    const uint32* originalRows;    // or null: unchanged
+    const uint32* originalColumns; // or null: unchanged
+    int32 gradientParts;
+    uint32 partFours; // from one part of the gradient to the next
+    int32 firstChunk;
+    int32 segments; // rows · middle
+    int32 middle;
+    int32 columns;
+    uint32 tensorId;
+    int32 vector; // 1: live flags count elements; 0: rows
+    UpdateRates rates;
 };
 
 struct UpdateRule
@@ -90,12 +103,32 @@ struct LargeUpdateArguments
     UpdateJob jobs[largeJobs];
 };
 
-// The gradient that the rule sees.
-__device__ inline float regularise(const UpdateJob& job, float weight, float gradient)
+__device__ inline float4 addParts(float4 sum, float4 part)
 {
-    float g = fmaf(weight, job.decay, gradient);
-    float pull = weight == 0 ? 0 : copysignf(job.l1, weight);
-    return job.l1 == 0 ? g : __fadd_rn(g, pull);
+    return {__fadd_rn(sum.x, part.x), __fadd_rn(sum.y, part.y), __fadd_rn(sum.z, part.z), __fadd_rn(sum.w, part.w)};
+}
+
+// Four elements of a gradient that comes in parts, added in ascending order.
+__device__ inline float4 loadGradient(const float* gradient, int32 parts, uint32 partFours, uint32 four)
+{
+    const float4* source = reinterpret_cast<const float4*>(gradient) + four;
+    float4 sum = *source;
+#pragma unroll 1
+    for (int32 part = 1; part < parts; part++)
+    {
+        source += partFours;
+        sum = addParts(sum, *source);
+    }
+
+    return sum;
+}
+
+// The gradient that the rule sees.
+__device__ inline float regularise(const UpdateRates& rates, float weight, float gradient)
+{
+    float g = fmaf(weight, rates.decay, gradient);
+    float pull = weight == 0 ? 0 : copysignf(rates.l1, weight);
+    return rates.l1 == 0 ? g : __fadd_rn(g, pull);
 }
 
 __device__ inline float adam(const UpdateRule& rule, float g, float& first, float& second)
@@ -112,9 +145,9 @@ __device__ inline float momentum(const UpdateRule& rule, float g, float& first)
     return rule.nesterov ? fmaf(first, rule.momentum, g) : first;
 }
 
-__device__ inline float step(const UpdateJob& job, float weight, float update)
+__device__ inline float step(const UpdateRates& rates, float weight, float update)
 {
-    return __fsub_rn(__fmul_rn(weight, job.kept), __fmul_rn(job.learningRate, update));
+    return __fsub_rn(__fmul_rn(weight, rates.kept), __fmul_rn(rates.learningRate, update));
 }
 
 // What a soft threshold leaves of the accumulator. What is not a number stays none: a run that has diverged must be seen, not pruned.
@@ -125,10 +158,10 @@ __device__ inline float shrink(float threshold, float accumulator)
 }
 
 // The accumulator, or where the weight was written since the last step, one that the last threshold turns into the weight.
-__device__ inline float follow(const UpdateJob& job, float accumulator, float weight)
+__device__ inline float follow(float lastThreshold, float accumulator, float weight)
 {
-    float restarted = weight == 0 ? 0 : __fadd_rn(weight, copysignf(job.lastThreshold, weight));
-    return shrink(job.lastThreshold, accumulator) == weight ? accumulator : restarted;
+    float restarted = weight == 0 ? 0 : __fadd_rn(weight, copysignf(lastThreshold, weight));
+    return shrink(lastThreshold, accumulator) == weight ? accumulator : restarted;
 }
 
 // Four neighbouring weights of one row and tap. Neighbours in the dense model share a Philox block, which is then computed once.
@@ -136,6 +169,7 @@ struct Noise
 {
     const UpdateRule& rule;
     const UpdateJob& job;
+    const UpdateRates& rates;
     uint32 row; // of the dense model
     uint32 tap;
     bool vector;
@@ -150,9 +184,9 @@ struct Noise
             live = (job.liveFlags[column / 32] >> (column % 32) & 1) != 0;
         }
 
-        if (job.noiseThreshold > 0)
+        if (rates.noiseThreshold > 0)
         {
-            live = live && fabsf(gradient) >= job.noiseThreshold;
+            live = live && fabsf(gradient) >= rates.noiseThreshold;
         }
 
         if (live)
@@ -164,12 +198,12 @@ struct Noise
                 words = philoxBlock(block, tap, row, job.tensorId, rule.key0, rule.key1);
             }
 
-            weight = __fadd_rn(weight, __fmul_rn(philoxNormal(words, index % 4), job.noise));
+            weight = __fadd_rn(weight, __fmul_rn(philoxNormal(words, index % 4), rates.noise));
         }
     }
 };
 
-__device__ inline void addNoise(const UpdateRule& rule, const UpdateJob& job, uint32 four, float4& weight, float4 gradient)
+__device__ inline void addNoise(const UpdateRule& rule, const UpdateJob& job, const UpdateRates& rates, uint32 four, float4& weight, float4 gradient)
 {
     uint32 foursPerSegment = divideUp(job.columns, 8) * 2;
     uint32 segment = four / foursPerSegment;
@@ -182,7 +216,7 @@ __device__ inline void addNoise(const UpdateRule& rule, const UpdateJob& job, ui
         return;
     }
 
-    Noise noise{rule, job, job.originalRows == nullptr ? row : job.originalRows[row], tap, vector, 0xFFFFFFFF, {}};
+    Noise noise{rule, job, rates, job.originalRows == nullptr ? row : job.originalRows[row], tap, vector, 0xFFFFFFFF, {}};
     noise.add(column, weight.x, gradient.x);
     noise.add(column + 1, weight.y, gradient.y);
     noise.add(column + 2, weight.z, gradient.z);
@@ -194,22 +228,23 @@ __device__ inline void updateChunk(const Arguments& arguments)
 {
     int32 chunk = blockIdx.x;
     const UpdateJob& job = arguments.jobs[findJob(arguments, chunk)];
+    const UpdateRates& rates = job.rates;
     uint32 fours = static_cast<uint32>(job.segments) * (divideUp(job.columns, 8) * 2);
     uint32 start = static_cast<uint32>(chunk - job.firstChunk) * chunkFours;
     uint32 last = min(start + chunkFours, fours);
     float scale = arguments.rule.gradientScale == nullptr ? 1.0f : *arguments.rule.gradientScale;
     float4* weights = reinterpret_cast<float4*>(job.weight);
-    const float4* gradients = reinterpret_cast<const float4*>(job.gradient);
     float4* firsts = reinterpret_cast<float4*>(job.firstMoment);
     float4* seconds = reinterpret_cast<float4*>(job.secondMoment);
 #pragma unroll 1
     for (uint32 four = start + threadIdx.x; four < last; four += blockDim.x)
     {
         float4 weight = weights[four];
-        float4 gradient = gradients[four];
+        float4 gradient = loadGradient(job.gradient, job.gradientParts, job.partFours, four);
         gradient = {__fmul_rn(gradient.x, scale), __fmul_rn(gradient.y, scale), __fmul_rn(gradient.z, scale), __fmul_rn(gradient.w, scale)};
         float4 update = {
-            regularise(job, weight.x, gradient.x), regularise(job, weight.y, gradient.y), regularise(job, weight.z, gradient.z), regularise(job, weight.w, gradient.w)};
+            regularise(rates, weight.x, gradient.x), regularise(rates, weight.y, gradient.y), regularise(rates, weight.z, gradient.z),
+            regularise(rates, weight.w, gradient.w)};
         if (arguments.rule.rule == adaptive)
         {
             float4 first = firsts[four];
@@ -235,23 +270,28 @@ __device__ inline void updateChunk(const Arguments& arguments)
         if (averages)
         {
             float4 last = seconds[four];
-            weight = {follow(job, last.x, weight.x), follow(job, last.y, weight.y), follow(job, last.z, weight.z), follow(job, last.w, weight.w)};
+            float threshold = rates.lastThreshold;
+            weight = {follow(threshold, last.x, weight.x), follow(threshold, last.y, weight.y), follow(threshold, last.z, weight.z), follow(threshold, last.w, weight.w)};
         }
 
-        weight = {step(job, weight.x, update.x), step(job, weight.y, update.y), step(job, weight.z, update.z), step(job, weight.w, update.w)};
-        if (job.noise != 0)
+        weight = {step(rates, weight.x, update.x), step(rates, weight.y, update.y), step(rates, weight.z, update.z), step(rates, weight.w, update.w)};
+        if (rates.noise != 0)
         {
-            addNoise(arguments.rule, job, four, weight, gradient);
+            addNoise(arguments.rule, job, rates, four, weight, gradient);
         }
 
         if (averages)
         {
             seconds[four] = weight;
-            float threshold = job.threshold;
+            float threshold = rates.threshold;
             weight = {shrink(threshold, weight.x), shrink(threshold, weight.y), shrink(threshold, weight.z), shrink(threshold, weight.w)};
         }
 
         weights[four] = weight;
+        if (job.reducedCopy != nullptr)
+        {
+            job.reducedCopy[four] = {packBf16(weight.x, weight.y), packBf16(weight.z, weight.w)};
+        }
     }
 }
 
@@ -270,12 +310,14 @@ extern "C" __global__ void __launch_bounds__(256) updateLarge(const __grid_const
 // Clipping: Σ g² by chunks in float64, then the chunks in order.
 enum
 {
-    squareJobs = 254,
+    squareJobs = 170,
 };
 
 struct SquareJob
 {
     const float* gradient;
+    int32 gradientParts;
+    uint32 partFours;
     int32 firstChunk;
     uint32 fours;
 };
@@ -299,7 +341,7 @@ extern "C" __global__ void __launch_bounds__(256) squareGradients(const __grid_c
 #pragma unroll 1
     for (uint32 four = start + threadIdx.x; four < last; four += blockDim.x)
     {
-        float4 gradient = reinterpret_cast<const float4*>(job.gradient)[four];
+        float4 gradient = loadGradient(job.gradient, job.gradientParts, job.partFours, four);
         sum = fma(static_cast<double>(gradient.x), static_cast<double>(gradient.x), sum);
         sum = fma(static_cast<double>(gradient.y), static_cast<double>(gradient.y), sum);
         sum = fma(static_cast<double>(gradient.z), static_cast<double>(gradient.z), sum);

@@ -14,6 +14,7 @@ internal sealed unsafe class CpuOptimizer(WorkerTeam team, CpuMemory memory) : I
         int chunks = 0;
         foreach (ref readonly OptimizerTensor tensor in tensors)
         {
+            Require(tensor);
             chunks += ChunksOf(tensor, out _);
         }
 
@@ -48,6 +49,7 @@ internal sealed unsafe class CpuOptimizer(WorkerTeam team, CpuMemory memory) : I
         double sum = 0;
         foreach (ref readonly OptimizerTensor tensor in tensors)
         {
+            Require(tensor);
             float* gradient = (float*)tensor.Gradient.Address;
             long count = (long)tensor.Rows * tensor.Middle * Shape.PitchOf(tensor.Columns);
             Vector512<double> total = Vector512<double>.Zero;
@@ -65,6 +67,16 @@ internal sealed unsafe class CpuOptimizer(WorkerTeam team, CpuMemory memory) : I
         float* target = (float*)result.Address;
         target[0] = (float)(scale * Math.Min(1, maximumNorm / (norm + 1e-6)));
         target[1] = (float)norm;
+    }
+
+    /// <summary>Refuses what only kernels with reduced precision or divided sums make.</summary>
+    private static void Require(in OptimizerTensor tensor)
+    {
+        if (!tensor.ReducedCopy.IsNone || tensor.GradientSplits != 1)
+        {
+            throw new NotSupportedException(
+                $"The host processor updates float32 weights from one gradient array; {(tensor.ReducedCopy.IsNone ? $"a gradient in {tensor.GradientSplits} parts" : "a bfloat16 copy")} was asked for, which CUDA devices have.");
+        }
     }
 
     private static int ChunksOf(in OptimizerTensor tensor, out int segments)

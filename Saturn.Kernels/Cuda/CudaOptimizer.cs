@@ -92,7 +92,14 @@ internal sealed class CudaOptimizer : IOptimizerKernels
             for (int i = 0; i < count; i++)
             {
                 ref readonly OptimizerTensor tensor = ref tensors[i];
-                squares.Jobs[i] = new SquareJob { Gradient = tensor.Gradient.Address, FirstChunk = ofLaunch, Fours = checked((uint)(Floats(tensor) / 4)) };
+                squares.Jobs[i] = new SquareJob
+                {
+                    Gradient = tensor.Gradient.Address,
+                    GradientParts = tensor.GradientSplits,
+                    PartFours = PartFours(tensor),
+                    FirstChunk = ofLaunch,
+                    Fours = checked((uint)(Floats(tensor) / 4)),
+                };
                 ofLaunch += Chunks(tensor);
             }
 
@@ -111,7 +118,6 @@ internal sealed class CudaOptimizer : IOptimizerKernels
     /// <summary>Writes the table and returns the number of chunks.</summary>
     private static int Fill(Span<UpdateJob> jobs, ReadOnlySpan<OptimizerTensor> tensors, in OptimizerStep step)
     {
-        bool decoupled = step.DecoupledWeightDecay;
         bool averages = step.Rule == OptimizerRule.DualAveraging;
         int chunks = 0;
         for (int i = 0; i < tensors.Length; i++)
@@ -123,28 +129,54 @@ internal sealed class CudaOptimizer : IOptimizerKernels
                 Gradient = tensor.Gradient.Address,
                 FirstMoment = averages && tensor.SecondMoment.IsNone ? 0 : tensor.FirstMoment.Address,
                 SecondMoment = averages ? tensor.LastMoment.Address : tensor.SecondMoment.Address,
+                ReducedCopy = tensor.ReducedCopy.Address,
                 LiveFlags = tensor.LiveFlags.Address,
                 OriginalRows = tensor.OriginalRows.Address,
                 OriginalColumns = tensor.OriginalColumns.Address,
+                GradientParts = tensor.GradientSplits,
+                PartFours = PartFours(tensor),
                 FirstChunk = chunks,
                 Segments = tensor.Rows * tensor.Middle,
                 Middle = tensor.Middle,
                 Columns = tensor.Columns,
                 TensorId = tensor.TensorId,
-                LearningRate = tensor.LearningRate,
-                Decay = (decoupled ? 0 : tensor.WeightDecay) + 2 * tensor.L2,
-                Kept = decoupled ? 1 - tensor.LearningRate * tensor.WeightDecay : 1,
-                L1 = tensor.L1,
-                Noise = tensor.NoiseStandardDeviation,
-                NoiseThreshold = tensor.NoiseGradientThreshold,
                 Vector = tensor.IsVector ? 1 : 0,
-                Threshold = tensor.Threshold,
-                LastThreshold = tensor.LastThreshold,
+                Rates = Rates(tensor, step.DecoupledWeightDecay),
             };
             chunks += Chunks(tensor);
         }
 
         return chunks;
+    }
+
+    private static UpdateRates Rates(in OptimizerTensor tensor, bool decoupled) => new()
+    {
+        LearningRate = tensor.LearningRate,
+        Decay = (decoupled ? 0 : tensor.WeightDecay) + 2 * tensor.L2,
+        Kept = decoupled ? 1 - tensor.LearningRate * tensor.WeightDecay : 1,
+        L1 = tensor.L1,
+        Noise = tensor.NoiseStandardDeviation,
+        NoiseThreshold = tensor.NoiseGradientThreshold,
+        Threshold = tensor.Threshold,
+        LastThreshold = tensor.LastThreshold,
+    };
+
+    /// <summary>Fours of elements from one part of the gradient to the next; parts are read four elements at a time.</summary>
+    private static uint PartFours(in OptimizerTensor tensor)
+    {
+        if (tensor.GradientSplits == 1)
+        {
+            return 0;
+        }
+
+        long stride = tensor.GradientSplitStride;
+        if (tensor.GradientSplits < 1 || stride < Floats(tensor) || stride % 4 != 0 || stride / 4 > uint.MaxValue)
+        {
+            throw new ArgumentException(
+                $"A gradient comes in at least one part, and in several with a stride that is a multiple of 4 and at least their {Floats(tensor)} elements; {tensor.GradientSplits} parts with a stride of {stride} came.");
+        }
+
+        return (uint)(stride / 4);
     }
 
     private static long Floats(in OptimizerTensor tensor) => (long)tensor.Rows * tensor.Middle * Shape.PitchOf(tensor.Columns);

@@ -21,6 +21,20 @@ internal struct UpdateRule
     public uint Key1;
 }
 
+/// <summary>The settings of one tensor that change from step to step.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct UpdateRates
+{
+    public float LearningRate;
+    public float Decay;
+    public float Kept;
+    public float L1;
+    public float Noise;
+    public float NoiseThreshold;
+    public float Threshold;
+    public float LastThreshold;
+}
+
 /// <summary>One tensor of an update.</summary>
 [StructLayout(LayoutKind.Sequential)]
 internal struct UpdateJob
@@ -29,30 +43,26 @@ internal struct UpdateJob
     public nint Gradient;
     public nint FirstMoment;
     public nint SecondMoment;
+    public nint ReducedCopy;
     public nint LiveFlags;
     public nint OriginalRows;
     public nint OriginalColumns;
+    public int GradientParts;
+    public uint PartFours;
     public int FirstChunk;
     public int Segments;
     public int Middle;
     public int Columns;
     public uint TensorId;
-    public float LearningRate;
-    public float Decay;
-    public float Kept;
-    public float L1;
-    public float Noise;
-    public float NoiseThreshold;
     public int Vector;
-    public float Threshold;
-    public float LastThreshold;
+    public UpdateRates Rates;
 }
 
 /// <summary>As many tensors as 4,096 bytes of arguments hold.</summary>
 [InlineArray(Count)]
 internal struct UpdateJobs
 {
-    public const int Count = 36;
+    public const int Count = 31;
 
     private UpdateJob first;
 }
@@ -61,7 +71,7 @@ internal struct UpdateJobs
 [InlineArray(Count)]
 internal struct LargeUpdateJobs
 {
-    public const int Count = 292;
+    public const int Count = 255;
 
     private UpdateJob first;
 }
@@ -93,6 +103,8 @@ internal struct LargeUpdateArguments
 internal struct SquareJob
 {
     public nint Gradient;
+    public int GradientParts;
+    public uint PartFours;
     public int FirstChunk;
     public uint Fours;
 }
@@ -101,7 +113,7 @@ internal struct SquareJob
 [InlineArray(Count)]
 internal struct SquareJobs
 {
-    public const int Count = 254;
+    public const int Count = 170;
 
     private SquareJob first;
 }

@@ -171,13 +171,14 @@ internal sealed partial class ObservedKernels
         Gradient = at(tensor.Gradient),
         FirstMoment = at(tensor.FirstMoment),
         SecondMoment = at(tensor.SecondMoment),
+        ReducedCopy = at(tensor.ReducedCopy),
         LiveFlags = at(tensor.LiveFlags),
         OriginalRows = at(tensor.OriginalRows),
         OriginalColumns = at(tensor.OriginalColumns),
     };
 
     private static DeviceBuffer[] Buffers(OptimizerTensor tensor) =>
-        [tensor.Weight, tensor.Gradient, tensor.FirstMoment, tensor.SecondMoment, tensor.LiveFlags, tensor.OriginalRows, tensor.OriginalColumns];
+        [tensor.Weight, tensor.Gradient, tensor.FirstMoment, tensor.SecondMoment, tensor.ReducedCopy, tensor.LiveFlags, tensor.OriginalRows, tensor.OriginalColumns];
 
     private static string Describe(in AttentionShape s) => $"[{s.Batch}, {s.Tokens}, 3·{s.Width}], {s.Heads} heads";
 
