@@ -1,3 +1,4 @@
+using Saturn.Kernels;
 using Saturn.Prune;
 using Saturn.Prune.Methods;
 
@@ -85,6 +86,9 @@ public sealed record TrainingOptions
 
     /// <summary>Where to run.</summary>
     public string Device { get; init; } = "cpu";
+
+    /// <summary>In which arithmetic a CUDA device multiplies, and how it keeps activations.</summary>
+    public Precision Precision { get; init; }
 
     /// <summary>Worker threads on the CPU; null for one a processor.</summary>
     public int? Threads { get; init; }

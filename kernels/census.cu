@@ -87,6 +87,10 @@ __device__ inline Statistics emptyStatistics()
     return {__longlong_as_double(0xFFF0000000000000ll), __longlong_as_double(0x7FF0000000000000ll), 0.0};
 }
 
+// The larger, or smaller, of two numbers; what is not a number wins.
+__device__ inline float larger(float a, float b) { return a != a || b != b ? __int_as_float(0x7FFFFFFF) : fmaxf(a, b); }
+__device__ inline float smaller(float a, float b) { return a != a || b != b ? __int_as_float(0x7FFFFFFF) : fminf(a, b); }
+
 template <class Stored>
 __device__ inline void statisticsOfSlab(const StatisticsArguments& arguments)
 {
@@ -95,13 +99,9 @@ __device__ inline void statisticsOfSlab(const StatisticsArguments& arguments)
     int32 channel = firstChannel<owned>();
     int32 first = blockIdx.y * arguments.rowsOfSlab;
     int32 last = min(first + arguments.rowsOfSlab, arguments.rows);
-    Statistics own[owned];
-#pragma unroll
-    for (int i = 0; i < owned; i++)
-    {
-        own[i] = emptyStatistics();
-    }
-
+    Channels<owned> maximum = fillChannels<owned>(__int_as_float(0xFF800000));
+    Channels<owned> minimum = fillChannels<owned>(__int_as_float(0x7F800000));
+    double sum[owned] = {};
     if (channel < arguments.pitch)
     {
         for (int32 row = first + threadIdx.y; row < last; row += blockDim.y)
@@ -110,7 +110,9 @@ __device__ inline void statisticsOfSlab(const StatisticsArguments& arguments)
 #pragma unroll
             for (int i = 0; i < owned; i++)
             {
-                own[i].add(x.at[i], x.at[i], x.at[i]);
+                maximum.at[i] = larger(maximum.at[i], x.at[i]);
+                minimum.at[i] = smaller(minimum.at[i], x.at[i]);
+                sum[i] += x.at[i];
             }
         }
     }
@@ -119,20 +121,21 @@ __device__ inline void statisticsOfSlab(const StatisticsArguments& arguments)
 #pragma unroll
     for (int i = 0; i < owned; i++)
     {
-        threads[thread] = own[i];
+        Statistics own = {maximum.at[i], minimum.at[i], sum[i]};
+        threads[thread] = own;
         __syncthreads();
         if (threadIdx.y == 0 && channel < arguments.pitch)
         {
             for (int32 y = 1; y < blockDim.y; y++)
             {
                 const Statistics& other = threads[y * blockDim.x + threadIdx.x];
-                own[i].add(other.maximum, other.minimum, other.sum);
+                own.add(other.maximum, other.minimum, other.sum);
             }
 
             double* target = arguments.partials + static_cast<int64>(blockIdx.y) * 3 * arguments.pitch + channel + i;
-            target[0] = own[i].maximum;
-            target[arguments.pitch] = own[i].minimum;
-            target[2 * arguments.pitch] = own[i].sum;
+            target[0] = own.maximum;
+            target[arguments.pitch] = own.minimum;
+            target[2 * arguments.pitch] = own.sum;
         }
 
         __syncthreads();

@@ -46,8 +46,9 @@ public static partial class Operation
         Tensor.AllocateUnscoped(device, new Shape(2, Shape.PitchOf(channels)), ElementType.Float64);
 
     /// <summary>The normalization once the moments are known (in training) or from running statistics.</summary>
-    internal static Tensor Normalize(Tensor input, Tensor moments, in BatchNormArguments arguments, in NormalizationTail tail)
+    internal static Tensor Normalize(Tensor input, Tensor moments, in BatchNormArguments given, in NormalizationTail tail)
     {
+        BatchNormArguments arguments = given with { Gamma = Float32(given.Gamma), Beta = Float32(given.Beta) };
         int rows = input.Shape.Rows;
         int channels = input.Shape.Channels;
         RequireChannels(arguments.Gamma, channels, "γ");
@@ -127,9 +128,9 @@ public static partial class Operation
 
     private static void RequireChannels(Tensor vector, int channels, string what)
     {
-        if (!vector.IsNone && vector.Shape != new Shape(channels))
+        if (!vector.IsNone && (vector.Shape != new Shape(channels) || vector.Type != ElementType.Float32))
         {
-            throw new ArgumentException($"The {what} of a normalization over {channels} channels must have shape [{channels}], but has {vector.Shape}.");
+            throw new ArgumentException($"The {what} of a normalization over {channels} channels must have shape [{channels}] and be float32, but has {vector.Type} {vector.Shape}.");
         }
     }
 

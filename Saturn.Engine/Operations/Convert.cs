@@ -33,7 +33,8 @@ public static partial class Operation
         return output;
     }
 
-    private static Tensor Float32(Tensor input) => Convert(input, ElementType.Float32);
+    // What is absent stays so.
+    private static Tensor Float32(Tensor input) => input.IsNone ? input : Convert(input, ElementType.Float32);
 }
 
 /// <summary>A conversion between float32 and bfloat16 on the tape.</summary>

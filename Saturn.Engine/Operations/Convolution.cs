@@ -69,6 +69,7 @@ public static partial class Operation
     // The input's type decides: a bfloat16 image meets a bfloat16 copy of the weight and gives a bfloat16 output.
     private static Tensor Run(in ConvolutionShape shape, Shape outputShape, Tensor input, Tensor weight, Tensor bias, DeviceBuffer moments)
     {
+        (weight, bias) = (Float32(weight), Float32(bias));
         if (!bias.IsNone && bias.Shape != new Shape(shape.OutputChannels))
         {
             throw new ArgumentException($"The bias of {shape.OutputChannels} output channels must have shape [{shape.OutputChannels}], but has {bias.Shape}.");

@@ -10,6 +10,7 @@ public static partial class Operation
     {
         int rows = input.Shape.Rows;
         int channels = input.Shape.Channels;
+        (input, gamma, beta) = (Float32(input), Float32(gamma), Float32(beta));
         RequireChannels(gamma, channels, "γ");
         RequireChannels(beta, channels, "β");
         if (gamma.IsNone != beta.IsNone)
@@ -17,7 +18,6 @@ public static partial class Operation
             throw new ArgumentException("Layer normalization takes γ and β together, or neither.");
         }
 
-        input = Float32(input);
         Tensor output = Tensor.Allocate(input.Device, input.Shape);
         Tensor saved = Tensor.AllocateUnscoped(input.Device, new Shape(checked(rows * 2)));
         input.Device.Normalization.LayerForward(rows, channels, epsilon, input.Buffer, BufferOf(gamma), BufferOf(beta), output.Buffer, saved.Buffer);

@@ -105,8 +105,7 @@ public abstract class Optimizer : IDisposable
         device.Optimizer.Update(Rule() with { Step = StepCount, GradientScale = scale, NoiseSeed = NoiseSeed, NoiseStep = (ulong)(StepCount - 1) }, list);
         for (int i = 0; i < count; i++)
         {
-            // TODO(graph) the update kernel does not write ReducedCopy yet: replace by ValueUpdatedWithCopy().
-            updated[i].ValueChanged();
+            updated[i].ValueUpdatedWithCopy();
         }
 
         ClearGradients();
