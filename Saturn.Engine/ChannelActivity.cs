@@ -135,6 +135,16 @@ public sealed class ChannelActivity : IDisposable
         isStepInWindow = false;
     }
 
+    /// <summary>Whether a forward pass has reported since the last reset.</summary>
+    internal bool HasReported => combine;
+
+    /// <summary>A recorded step that reports was repeated: the record is as after its forward passes.</summary>
+    internal void CountRepetition()
+    {
+        combine = true;
+        hasNews = true;
+    }
+
     /// <summary>Starts a census: bits and statistics are combined over all forward passes until <see cref="EndCensus"/>.</summary>
     public void BeginCensus()
     {

@@ -85,12 +85,7 @@ public sealed class Parameter : IDisposable
                 isReducedCurrent = false;
             }
 
-            if (!isReducedCurrent)
-            {
-                Value.Device.Elementwise.Convert(Shape, Value.Buffer, reduced.Buffer, GradientMode.Overwrite);
-                isReducedCurrent = true;
-            }
-
+            RefreshReducedValue();
             return reduced;
         }
     }
@@ -167,6 +162,9 @@ public sealed class Parameter : IDisposable
     /// <inheritdoc/>
     public override string ToString() => $"{Name} {(Value.IsAlive ? Shape.ToString() : "(freed)")}";
 
+    /// <summary>Where the gradient is kept, whether there is one now or not; None before the first.</summary>
+    internal DeviceBuffer GradientStorage => gradient.IsNone ? DeviceBuffer.None : gradient.Buffer;
+
     /// <summary>The gradient's buffer for a backward kernel, and whether it holds a gradient already.</summary>
     internal DeviceBuffer GradientForBackward(out bool holdsGradient)
     {
@@ -182,6 +180,16 @@ public sealed class Parameter : IDisposable
 
     /// <summary>The bfloat16 copy's buffer for a kernel that updates the value; None while nothing has asked for the copy.</summary>
     internal DeviceBuffer ReducedForUpdate => reduced.IsNone ? DeviceBuffer.None : reduced.Buffer;
+
+    /// <summary>Brings the bfloat16 copy, if there is one, up to date now.</summary>
+    internal void RefreshReducedValue()
+    {
+        if (!reduced.IsNone && !isReducedCurrent)
+        {
+            Value.Device.Elementwise.Convert(Shape, Value.Buffer, reduced.Buffer, GradientMode.Overwrite);
+            isReducedCurrent = true;
+        }
+    }
 
     /// <summary>A kernel has updated the value and written the same into the bfloat16 copy, if there is one.</summary>
     internal void ValueUpdatedWithCopy() => isReducedCurrent = true;

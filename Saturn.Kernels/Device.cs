@@ -90,6 +90,9 @@ public abstract class Device : IDisposable
     /// <summary>Waits until all issued work has finished.</summary>
     public abstract void Synchronize();
 
+    /// <summary>Something that records work of this device and issues it again as a whole; null where the device cannot.</summary>
+    public virtual IRecordedWork? CreateRecording() => null;
+
     /// <summary>Frees the device's resources.</summary>
     public void Dispose()
     {

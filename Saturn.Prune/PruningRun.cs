@@ -18,9 +18,12 @@ public delegate void LabelledSample(int batches, Action<Tensor, Tensor> visit);
 public sealed class PruningRun : IDisposable
 {
     private readonly SaidOnce warnings = new();
+    private readonly Action runPasses;
     private int removed;
     private bool acted;
     private long step;
+    private long removals;
+    private Action passesOfStep = () => { };
 
     /// <summary>Prepares a run.</summary>
     /// <param name="model">The model.</param>
@@ -40,6 +43,7 @@ public sealed class PruningRun : IDisposable
     {
         method.Validate();
         RequireSeparateGroups(optimizer);
+        runPasses = RunPasses;
         Model = model;
         Optimizer = optimizer;
         Method = method;
@@ -146,6 +150,35 @@ public sealed class PruningRun : IDisposable
         Accounting.CountStep(ImagesPerStep);
     }
 
+    /// <summary>Why the steps of this run cannot be repeated from a recording; null if they can.</summary>
+    public string? WhyNotRecorded =>
+        Method.ActsInUpdate ? $"{Method.GetType().Name} looks at the gradients of every step"
+        : Graph.Groups.Any(group => group.Activity.Liveness == LivenessMemory.Window) ? "a window of liveness moves on differently from step to step"
+        : null;
+
+    /// <summary>Takes a whole step through a graph: the passes, and the update.</summary>
+    /// <param name="graph">The graph.</param>
+    /// <param name="passes">The forward and backward passes: see <see cref="StepGraph.Run"/>.</param>
+    /// <param name="gradientScale">Multiplies every gradient first: 1/n after n accumulated batches.</param>
+    /// <exception cref="InvalidOperationException"><see cref="WhyNotRecorded"/>.</exception>
+    public void TakeStep(StepGraph graph, Action passes, double gradientScale = 1)
+    {
+        if (Method.ActsInUpdate)
+        {
+            throw new InvalidOperationException($"The step cannot be taken as a graph: {WhyNotRecorded}.");
+        }
+
+        passesOfStep = passes;
+        graph.Run(runPasses, gradientScale, removals + (Masks is null ? 0 : Masks.Version << 32));
+        Accounting.CountStep(ImagesPerStep);
+    }
+
+    private void RunPasses()
+    {
+        passesOfStep();
+        Masks?.ApplyToGradients();
+    }
+
     /// <summary>Lets the method remove units after a step.</summary>
     /// <param name="stepsTaken">Steps taken, this one included.</param>
     /// <returns>What was done, or null if nothing was looked at.</returns>
@@ -202,6 +235,7 @@ public sealed class PruningRun : IDisposable
 
         if (report.Removed > 0)
         {
+            removals++;
             Graph = ChannelGraph.Trace(Model, InputShape);
             Masks?.ForgetRemoved();
             Accounting.Update(Model, Graph, Masks?.Absent);

@@ -33,8 +33,8 @@ public static class TestDevices
     /// <summary>The CUDA drivers, real and emulated, that the tests of the driver contract run on.</summary>
     public static readonly string[] DriverNames = ["emulated", .. Names.Where(name => name.StartsWith("cuda", StringComparison.Ordinal))];
 
-    /// <summary>The CUDA devices in every precision but float32, as <c>emulated bf16</c>.</summary>
-    public static readonly string[] ReducedNames = [.. DriverNames.SelectMany(name => (string[])[$"{name} tf32", $"{name} bf16"])];
+    /// <summary>The CUDA devices with products on tensor cores: the driver's name and a precision.</summary>
+    public static readonly string[] TensorCoreNames = [.. DriverNames.SelectMany(name => (string[])[name + " tf32", name + " bf16"])];
 
     /// <summary>The same, and the host under observation, where every kernel call takes the way through the observer and is checked against a second run.</summary>
     public static readonly string[] ObservedNames = [.. Names, "cpu observed"];
@@ -46,18 +46,20 @@ public static class TestDevices
         "cpu 256-bit" => new CpuDevice(3, wide: false),
         "cpu 512-bit" => new CpuDevice(3, wide: true),
         "cpu observed" => new ObservedDevice(new CpuDevice(workers: 3), new Observation(Tolerance: 1e-4)),
-        "emulated" => OpenEmulated(Precision.Fp32),
-        "emulated tf32" => OpenEmulated(Precision.Tf32),
-        "emulated bf16" => OpenEmulated(Precision.Bf16),
-        _ when name.StartsWith("cuda:", StringComparison.Ordinal) => OpenCuda(name),
+        "emulated" => OpenEmulated(name, Precision.Fp32),
+        "emulated tf32" => OpenEmulated("emulated", Precision.Tf32),
+        "emulated bf16" => OpenEmulated("emulated", Precision.Bf16),
+        _ when name.StartsWith("cuda:", StringComparison.Ordinal) => name.Split(' ') is [string cuda, string precision]
+            ? OpenCuda(cuda, Enum.Parse<Precision>(precision, ignoreCase: true))
+            : OpenCuda(name, Precision.Fp32),
         _ => Devices.Open(name),
     };
 
     // Without NVRTC there is nothing to emulate: the test is skipped with the reason.
-    private static CudaDevice OpenEmulated(Precision precision)
+    private static CudaDevice OpenEmulated(string name, Precision precision)
     {
         Nvrtc.Require();
-        return new CudaDevice("emulated", new EmulatedDriver(new EmulatorOptions(Checked: true, Workers: 3)), precision: precision);
+        return new CudaDevice(name, new EmulatedDriver(new EmulatorOptions(Checked: true, Workers: 3)), precision: precision);
     }
 
     /// <summary>Whether a test has lost the context of a CUDA device, so that every further test on it would fail.</summary>
@@ -83,16 +85,15 @@ public static class TestDevices
     }
 
     // Making a context takes a good part of a second: while one is retained, the devices of the tests share it.
-    private static Device OpenCuda(string name)
+    private static Device OpenCuda(string name, Precision precision)
     {
-        string[] parts = name.Split(' ');
-        if (!Kept.ContainsKey(parts[0]))
+        if (!Kept.ContainsKey(name))
         {
             LibCudaDriver driver = LibCudaDriver.Open();
-            Kept.Add(parts[0], (driver.RetainPrimaryContext(int.Parse(parts[0]["cuda:".Length..], CultureInfo.InvariantCulture)), driver));
+            Kept.Add(name, (driver.RetainPrimaryContext(int.Parse(name["cuda:".Length..], CultureInfo.InvariantCulture)), driver));
         }
 
-        return Devices.Open(parts[0], precision: parts.Length > 1 ? Enum.Parse<Precision>(parts[1], ignoreCase: true) : Precision.Fp32);
+        return Devices.Open(name, precision: precision);
     }
 
     private static string? FindCuda()

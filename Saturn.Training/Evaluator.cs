@@ -22,7 +22,8 @@ public static class Evaluator
         {
             ForEachBatch(model.Device, dataset, all, batch, (images, labels) =>
             {
-                ring.Push(Operation.SoftmaxCrossEntropy(model.Forward(images), labels, 0, ring.NextCorrect));
+                ring.Keep(0, Operation.SoftmaxCrossEntropy(model.Forward(images), labels, 0, ring.Correct(0)));
+                ring.EndStep();
                 var (_, sum, right, _) = ring.Drain();
                 loss += sum * images.Shape[0];
                 correct += right;

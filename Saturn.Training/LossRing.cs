@@ -5,69 +5,73 @@ using Saturn.Kernels;
 namespace Saturn.Training;
 
 /// <summary>
-/// Losses and numbers of correct answers of the last steps, kept on the device and read back together, so that the steps between two logging points wait for
-/// nothing.
+/// Losses and numbers of correct answers of the last batches, kept on the device and read back together, so that the steps between two logging points wait for
+/// nothing. The batches of a step write to places of their own, the same in every step, and move on into the ring when the step is over.
 /// </summary>
 internal sealed class LossRing : IDisposable
 {
+    // A loss and a count.
+    private const int EntryBytes = sizeof(float) + sizeof(int);
+
     private readonly Device device;
-    private readonly Tensor losses;
-    private readonly Tensor correct;
-    private readonly float[] lossValues;
-    private readonly int[] correctValues;
+    private readonly Tensor entries;
+    private readonly int[] values;
+    private readonly int batches;
     private int count;
 
     /// <summary>Creates a ring.</summary>
     /// <param name="device">Where the steps run.</param>
-    /// <param name="capacity">Steps between two readings.</param>
-    public LossRing(Device device, int capacity)
+    /// <param name="steps">Steps between two readings.</param>
+    /// <param name="batches">Batches a step.</param>
+    public LossRing(Device device, int steps, int batches = 1)
     {
         this.device = device;
-        losses = Tensor.AllocateUnscoped(device, new Shape(capacity));
-        correct = Tensor.AllocateUnscoped(device, new Shape(capacity), ElementType.Int32);
-        device.Clear(correct.Buffer);
-        lossValues = new float[capacity];
-        correctValues = new int[capacity];
+        this.batches = batches;
+        values = new int[steps * batches * 2];
+        entries = Tensor.AllocateUnscoped(device, new Shape((steps + 1) * batches * 2), ElementType.Int32);
+        device.Clear(entries.Buffer);
     }
 
     /// <summary>Whether the ring must be read before another step.</summary>
-    public bool IsFull => count == lossValues.Length;
+    public bool IsFull => count * 2 == values.Length;
 
-    /// <summary>Where the loss kernel writes the next step's number of correct answers.</summary>
-    public DeviceBuffer NextCorrect => correct.Buffer.Slice(count * sizeof(int), sizeof(int));
+    /// <summary>Where the loss kernel writes the number of correct answers of a batch of the step.</summary>
+    public DeviceBuffer Correct(int batch) => OfStep(batch).Slice(sizeof(float), sizeof(int));
 
-    /// <summary>Keeps a step's loss.</summary>
-    public void Push(Tensor loss)
+    /// <summary>Keeps the loss of a batch of the step.</summary>
+    public void Keep(int batch, Tensor loss) => device.Copy(loss.Buffer.Slice(0, sizeof(float)), OfStep(batch).Slice(0, sizeof(float)));
+
+    /// <summary>The step is over: its batches move on into the ring.</summary>
+    public void EndStep()
     {
-        device.Copy(loss.Buffer.Slice(0, sizeof(float)), losses.Buffer.Slice(count * sizeof(float), sizeof(float)));
-        count++;
+        long bytes = (long)batches * EntryBytes;
+        device.Copy(entries.Buffer.Slice(values.Length * sizeof(int), bytes), entries.Buffer.Slice((long)count * EntryBytes, bytes));
+        count += batches;
     }
 
     /// <summary>Reads and empties the ring.</summary>
-    /// <returns>The number of steps, the sum of their losses, their correct answers, and the first loss that is no finite number, if any.</returns>
-    public (int Steps, double LossSum, long Correct, float? NotFinite) Drain()
+    /// <returns>The number of batches, the sum of their losses, their correct answers, and the first loss that is no finite number, if any.</returns>
+    public (int Batches, double LossSum, long Correct, float? NotFinite) Drain()
     {
-        device.Download(losses.Buffer, MemoryMarshal.AsBytes(lossValues.AsSpan(0, count)));
-        device.Download(correct.Buffer, MemoryMarshal.AsBytes(correctValues.AsSpan(0, count)));
+        device.Download(entries.Buffer, MemoryMarshal.AsBytes(values.AsSpan(0, count * 2)));
         double sum = 0;
         long right = 0;
         float? notFinite = null;
         for (int i = 0; i < count; i++)
         {
-            sum += lossValues[i];
-            right += correctValues[i];
-            notFinite ??= float.IsFinite(lossValues[i]) ? null : lossValues[i];
+            float loss = BitConverter.Int32BitsToSingle(values[2 * i]);
+            sum += loss;
+            right += values[2 * i + 1];
+            notFinite ??= float.IsFinite(loss) ? null : loss;
         }
 
-        int steps = count;
+        int read = count;
         count = 0;
-        return (steps, sum, right, notFinite);
+        return (read, sum, right, notFinite);
     }
 
     /// <summary>Frees the device memory.</summary>
-    public void Dispose()
-    {
-        losses.Dispose();
-        correct.Dispose();
-    }
+    public void Dispose() => entries.Dispose();
+
+    private DeviceBuffer OfStep(int batch) => entries.Buffer.Slice(values.Length * sizeof(int) + (long)batch * EntryBytes, EntryBytes);
 }

@@ -4,6 +4,7 @@ using Saturn.Engine.Checkpoints;
 using Saturn.Engine.Operations;
 using Saturn.Engine.Optimizers;
 using Saturn.Kernels;
+using Saturn.Kernels.Diagnostics;
 using Saturn.Layers.Models;
 using Saturn.Prune;
 using Saturn.Prune.Methods;
@@ -28,13 +29,16 @@ public sealed class Trainer : IDisposable
     private readonly ITrainingObserver? observer;
     private readonly ImageDataset training;
     private readonly ImageDataset validation;
-    private readonly BatchAssembler assembler;
     private readonly Device device;
     private readonly Model model;
     private readonly Optimizer optimizer;
     private readonly Schedule learningRate;
     private readonly PruningRun pruning;
     private readonly LossRing losses;
+    private readonly TrainingInput input;
+    private readonly StepGraph? graph;
+    private readonly Action passes;
+    private bool refusalWasSaid;
     private readonly StepTimes times = new();
     private readonly RunProgress progress;
     private readonly int[] censusImages;
@@ -57,7 +61,6 @@ public sealed class Trainer : IDisposable
         this.options = options;
         this.observer = observer;
         (training, validation) = DatasetSource.Open(options.Data, options.TrainImages, options.ValidationImages);
-        assembler = new BatchAssembler(training);
         long imagesPerStep = (long)options.Batch * options.Accumulate;
         stepsPerEpoch = training.Count / imagesPerStep;
         if (stepsPerEpoch == 0)
@@ -101,6 +104,10 @@ public sealed class Trainer : IDisposable
             saved?.Restore(optimizer, options.Optimizer);
             saved?.RestoreMasks(pruning);
             saved?.RestoreLiveness(model);
+            if (options.Graph == "on" && WhyNoGraph is { } reason)
+            {
+                throw new ArgumentException($"--graph on does not fit this run: {reason}. Use --graph auto.");
+            }
         }
         catch
         {
@@ -135,7 +142,10 @@ public sealed class Trainer : IDisposable
             }
         }
 
-        losses = new LossRing(device, LoggingInterval * options.Accumulate);
+        losses = new LossRing(device, LoggingInterval, options.Accumulate);
+        input = new TrainingInput(device, training, options.Batch, options.Accumulate, options.Seed, options.Augment);
+        graph = UsesGraph ? new StepGraph(device, optimizer, model.Activities) : null;
+        passes = RunPasses;
     }
 
     /// <summary>Steps of the whole run.</summary>
@@ -159,7 +169,7 @@ public sealed class Trainer : IDisposable
         folder?.TruncateMetrics(progress.Step);
         string data = $"{training.Name}: {training.Count:N0} training and {validation.Count:N0} validation images of {training.Height}×{training.Width}×{training.Channels}";
         observer?.Started(new TrainingStart(
-            options, $"{device.Name} ({device.Description})", data, stepsPerEpoch, progress.Step, Accounting.TotalUnits, Accounting.DenseParameters));
+            options, $"{device.Name} ({device.Description}){GraphInWords}", data, stepsPerEpoch, progress.Step, Accounting.TotalUnits, Accounting.DenseParameters));
         if (progress.Step == 0)
         {
             Prune(pruning.Start);
@@ -181,6 +191,8 @@ public sealed class Trainer : IDisposable
     /// <summary>Frees the model, the optimizer's state and the device.</summary>
     public void Dispose()
     {
+        graph?.Dispose();
+        input.Dispose();
         losses.Dispose();
         pruning.Dispose();
         optimizer.Dispose();
@@ -201,11 +213,11 @@ public sealed class Trainer : IDisposable
         }
 
         model.SetTraining(true);
-        using TrainingBatches batches = new(training, assembler, options.Batch, epoch, firstBatch, options.Seed, options.Augment);
+        input.BeginEpoch(epoch, firstBatch);
         double loggedSeconds = progress.TrainingSeconds;
         while (progress.Step < end)
         {
-            Step(batches);
+            Step();
             Prune(() => pruning.AfterStep(progress.Step));
             CountDead();
             if (losses.IsFull || progress.Step == end || cancellation.IsCancellationRequested)
@@ -221,6 +233,7 @@ public sealed class Trainer : IDisposable
             }
         }
 
+        input.EndEpoch();
         EndEpoch(epoch);
         if (cancellation.IsCancellationRequested && progress.Step < TotalSteps)
         {
@@ -233,7 +246,22 @@ public sealed class Trainer : IDisposable
         }
     }
 
-    private void Step(TrainingBatches batches)
+    /// <summary>Why steps cannot be repeated from a recording; null if they can.</summary>
+    private string? WhyNoGraph
+    {
+        get
+        {
+            using IRecordedWork? recording = device.CreateRecording();
+            return recording is null ? $"{device.Name} does not record steps{(device is ObservedDevice ? " while it is observed" : "")}" : pruning.WhyNotRecorded;
+        }
+    }
+
+    private bool UsesGraph => options.Graph != "off" && WhyNoGraph is null && (options.Graph == "on" || device.Kind == DeviceKind.Cuda);
+
+    private string GraphInWords =>
+        graph is not null ? ", steps as graphs" : device.Kind == DeviceKind.Cuda && options.Graph == "auto" ? $", steps without graphs: {WhyNoGraph}" : "";
+
+    private void Step()
     {
         long start = Stopwatch.GetTimestamp();
         double rate = learningRate.At(progress.Step);
@@ -244,20 +272,39 @@ public sealed class Trainer : IDisposable
 
         model.BeginStep(progress.Step);
         pruning.BeforeStep(progress.Step);
-        for (int i = 0; i < options.Accumulate; i++)
+        input.BeginStep();
+        if (graph is not null)
         {
-            using TensorScope scope = new();
-            var (images, labels) = batches.Next(device);
-            Tensor loss = Operation.SoftmaxCrossEntropy(model.Forward(images), labels, (float)options.LabelSmoothing, losses.NextCorrect);
-            losses.Push(loss);
-            loss.Backward();
+            pruning.TakeStep(graph, passes, 1.0 / options.Accumulate);
+        }
+        else
+        {
+            RunPasses();
+            pruning.Update(1.0 / options.Accumulate);
         }
 
-        pruning.Update(1.0 / options.Accumulate);
+        losses.EndStep();
         progress.Step++;
         double milliseconds = Stopwatch.GetElapsedTime(start).TotalMilliseconds;
         progress.TrainingSeconds += milliseconds / 1000;
         times.Add(milliseconds);
+        if (graph?.Refusal is { } refusal && !refusalWasSaid)
+        {
+            refusalWasSaid = true;
+            observer?.Warned($"Steps run without graphs from here on: {refusal}.");
+        }
+    }
+
+    private void RunPasses()
+    {
+        for (int i = 0; i < options.Accumulate; i++)
+        {
+            using TensorScope scope = new();
+            var (images, labels) = input.Batch(i);
+            Tensor loss = Operation.SoftmaxCrossEntropy(model.Forward(images), labels, (float)options.LabelSmoothing, losses.Correct(i));
+            losses.Keep(i, loss);
+            loss.Backward();
+        }
     }
 
     private void Prune(Func<SurgeryReport?> act)

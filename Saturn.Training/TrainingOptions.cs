@@ -90,6 +90,9 @@ public sealed record TrainingOptions
     /// <summary>In which arithmetic a CUDA device multiplies, and how it keeps activations.</summary>
     public Precision Precision { get; init; }
 
+    /// <summary>Whether steps are recorded and repeated as one graph each: auto (on a CUDA device, where the run allows it), on or off.</summary>
+    public string Graph { get; init; } = "auto";
+
     /// <summary>Worker threads on the CPU; null for one a processor.</summary>
     public int? Threads { get; init; }
 
@@ -155,6 +158,7 @@ public sealed record TrainingOptions
         Require(CountDeadImages >= 1, "count-dead-images", "at least 1", CountDeadImages);
         Require(CountDeadThreshold is null or >= 0, "count-dead-threshold", "0 or above", CountDeadThreshold);
         Require(CheckpointEvery >= 1, "checkpoint-every", "at least 1 epoch", CheckpointEvery);
+        RequireOneOf(Graph, "graph", "auto", "on", "off");
         RequireOneOf(Optimizer, "optimizer", "sgd", "adam", "adamw");
         RequireOneOf(Activation, "activation", "relu", "leakyrelu", "gelu", "silu");
         RequireOneOf(LearningRateSchedule, "lr-schedule", "constant", "cosine", "onecycle", "step", "warmup-cosine");

@@ -7,157 +7,54 @@
 //   tiles. There are few tiles of C but many pixels, so the pixels are divided into splits, a number of the sizes only; every split writes partial sums
 //   [split][out][taps·depth] (depth: the input channels of a group, rounded up to 4). One block a tile of 64 × 128 (8 × 8 sums a thread), 32 × 64 or
 //   16 × 64 (4 × 4) of one split; tiles in x, splits in y, groups in z. Groups must start on multiples of 4 channels; convolution_grouped.cu has the others.
-// combineFilterGradient: adds the splits in ascending order; one thread four floats of ∂w.
-// biasGradient: partial sums in float64 over slabs of pixels; a thread adds up to 64 rows of four channels in float32 first. combineBiasGradient adds the slabs.
+// combineFilterGradient: adds the splits in ascending order, also those of convolution_filter_tensor.cu; one thread four floats of ∂w.
+// biasGradient, biasGradientBf16 (∂y in bf16): partial sums in float64 over slabs of pixels; a thread adds up to 64 rows of four channels in float32 first. combineBiasGradient adds the slabs.
 //
 // Moved: x once a tap and 64 output channels, ∂y once 128 columns of C, mostly out of the second-level cache; the partial sums twice. Limited by arithmetic
 // (2·pixels·taps·in·out operations) from about 32 channels on. The bias gradient reads ∂y once and is limited by memory.
+#include "filter_gradient.cuh"
+#include "tensor_core.cuh"
 #include "tile.cuh"
 
-struct FilterGradientArguments
-{
-    const float* input;
-    const float* outputGradient;
-    float* partials;
-    int32 inputHeight;
-    int32 inputWidth;
-    int32 inputPitch;
-    int32 inputChannels; // of a group
-    int32 outputHeight;
-    int32 outputWidth;
-    int32 outputPitch;
-    int32 outputChannels; // of a group
-    int32 groups;
-    int32 kernelHeight;
-    int32 kernelWidth;
-    int32 strideHeight;
-    int32 strideWidth;
-    int32 paddingHeight;
-    int32 paddingWidth;
-    int32 dilationHeight;
-    int32 dilationWidth;
-    int32 pixels;         // of all output images
-    int32 pixelsPerSplit; // a multiple of 16
-    int32 columnTiles;
-};
+using Bf16 = unsigned short;
 
-template <class T>
-struct FilterGradientSource
+// A side of the tile in shared memory: [depthStep][extent].
+template <int extent>
+struct Plain
 {
     enum
     {
-        leftFours = T::rows / 4,
-        leftAtOnce = T::threads / leftFours,
-        leftOwned = depthStep / leftAtOnce,
-        rightFours = T::columns / 4,
-        rightAtOnce = T::threads / rightFours,
-        rightOwned = depthStep / rightAtOnce,
+        chunks = extent / 4,
+        rowBytes = extent * 4,
     };
 
-    const FilterGradientArguments& arguments;
-    int32 pixelsLeft;       // of the split, from the next step's first on
-    const float* gradients; // ∂y at this thread's first pixel of the next step and its four channels
-    bool leftInside;
-    const float* values; // x at this thread's channels, image 0, the position that its tap reads for output (0, 0)
-    bool rightInside;
-    int32 down; // that position
-    int32 across;
-    int32 imageFloats; // from one image to the next, and from one output row and column to what the next one reads
-    int32 rowFloats;
-    int32 columnFloats;
-    Counter step;
-    Counter pixels[rightOwned]; // that this thread copies next
-
-    __device__ void copy(float* left, float* right)
-    {
-        int32 line = threadIdx.x / leftFours;
-        float* target = left + threadIdx.x * 4;
-#pragma unroll
-        for (int i = 0; i < leftOwned; i++)
-        {
-            bool valid = leftInside & (line + i * leftAtOnce < pixelsLeft);
-            copyAsync16(target + i * leftAtOnce * T::rows, gradients + i * leftAtOnce * arguments.outputPitch, valid);
-        }
-
-        gradients += depthStep * arguments.outputPitch;
-        line = threadIdx.x / rightFours;
-        target = right + threadIdx.x * 4;
-#pragma unroll
-        for (int i = 0; i < rightOwned; i++)
-        {
-            // Without && there are no branches.
-            Counter& pixel = pixels[i];
-            bool valid = rightInside & (line + i * rightAtOnce < pixelsLeft)
-                & (static_cast<uint32>(down + pixel.middle * arguments.strideHeight) < static_cast<uint32>(arguments.inputHeight))
-                & (static_cast<uint32>(across + pixel.inner * arguments.strideWidth) < static_cast<uint32>(arguments.inputWidth));
-            const float* source = values + static_cast<int64>(pixel.outer) * imageFloats + (pixel.middle * rowFloats + pixel.inner * columnFloats);
-            copyAsync16(target + i * rightAtOnce * T::columns, source, valid);
-            pixel.advance(step, arguments.outputHeight, arguments.outputWidth);
-        }
-
-        pixelsLeft -= depthStep;
-    }
+    __device__ static int32 offset(int32 pixel, int32 chunk) { return pixel * rowBytes + chunk * 16; }
 };
 
 template <class T>
 __device__ inline void filterGradient(const FilterGradientArguments& arguments)
 {
     __shared__ __align__(16) float shared[T::sharedFloats];
-    using Source = FilterGradientSource<T>;
-    int32 group = blockIdx.z;
-    int32 split = blockIdx.y;
-    int32 firstRow = blockIdx.x / arguments.columnTiles * T::rows;
-    int32 firstColumn = blockIdx.x % arguments.columnTiles * T::columns;
-    int32 depth = divideUp(arguments.inputChannels, 4) * 4;
-    int32 columns = arguments.kernelHeight * arguments.kernelWidth * depth;
-    int32 firstPixel = split * arguments.pixelsPerSplit;
-    int32 lastPixel = min(firstPixel + arguments.pixelsPerSplit, arguments.pixels);
-
-    int32 row = firstRow + threadIdx.x % Source::leftFours * 4;
-    int32 column = firstColumn + threadIdx.x % Source::rightFours * 4;
-    Counter tap(column, arguments.kernelWidth, depth);
-    int32 down = tap.outer * arguments.dilationHeight - arguments.paddingHeight;
-    int32 across = tap.middle * arguments.dilationWidth - arguments.paddingWidth;
-    int64 corner = (static_cast<int64>(down) * arguments.inputWidth + across) * arguments.inputPitch + group * arguments.inputChannels + tap.inner;
-    Source source{
-        arguments,
-        lastPixel - firstPixel,
-        arguments.outputGradient + static_cast<int64>(firstPixel + threadIdx.x / Source::leftFours) * arguments.outputPitch + group * arguments.outputChannels + row,
-        row < arguments.outputChannels,
-        arguments.input + corner,
-        column < columns,
-        down,
-        across,
-        arguments.inputHeight * arguments.inputWidth * arguments.inputPitch,
-        arguments.strideHeight * arguments.inputWidth * arguments.inputPitch,
-        arguments.strideWidth * arguments.inputPitch,
-        Counter(depthStep, arguments.outputHeight, arguments.outputWidth),
-        {}};
-#pragma unroll
-    for (int i = 0; i < Source::rightOwned; i++)
-    {
-        source.pixels[i] = Counter(firstPixel + threadIdx.x / Source::rightFours + i * Source::rightAtOnce, arguments.outputHeight, arguments.outputWidth);
-    }
-
+    FilterGradientPart<T::rows, T::columns> part(arguments);
+    FilterGradientSource<float, Plain<T::rows>, Plain<T::columns>, depthStep, T::threads> source(arguments, part);
     T tile;
-    tile.multiply(source, divideUp<int32>(lastPixel - firstPixel, depthStep), shared);
+    tile.multiply(source, divideUp<int32>(part.pixels, depthStep), shared);
 
-    int32 outputs = arguments.groups * arguments.outputChannels;
-    float* partials = arguments.partials + (static_cast<int64>(split) * outputs + group * arguments.outputChannels) * columns;
+    float* partials = part.partials(arguments);
 #pragma unroll
     for (int i = 0; i < T::Left::owned; i++)
     {
-        int32 output = firstRow + T::row(i);
+        int32 output = part.firstRow + T::row(i);
         if (output < arguments.outputChannels)
         {
 #pragma unroll
             for (int j = 0; j < T::Right::owned; j += 4)
             {
-                int32 element = firstColumn + T::column(j);
-                if (element < columns)
+                int32 element = part.firstColumn + T::column(j);
+                if (element < part.totalColumns)
                 {
                     float4 value = {tile.sums[i][j], tile.sums[i][j + 1], tile.sums[i][j + 2], tile.sums[i][j + 3]};
-                    *reinterpret_cast<float4*>(partials + static_cast<int64>(output) * columns + element) = value;
+                    *reinterpret_cast<float4*>(partials + static_cast<int64>(output) * part.totalColumns + element) = value;
                 }
             }
         }
@@ -187,6 +84,7 @@ struct CombineFilterArguments
     int32 splits;
     int32 rows; // out · taps
     int32 channels;
+    int32 partialPitch; // floats of a tap in the partial sums
     int32 weightPitch;
     int32 accumulate;
 };
@@ -194,16 +92,15 @@ struct CombineFilterArguments
 extern "C" __global__ void __launch_bounds__(256) combineFilterGradient(const __grid_constant__ CombineFilterArguments arguments)
 {
     uint32 fours = arguments.weightPitch / 4;
-    int32 depth = divideUp(arguments.channels, 4) * 4;
     uint32 items = arguments.rows * fours;
     for (uint32 item = blockIdx.x * blockDim.x + threadIdx.x; item < items; item += gridDim.x * blockDim.x)
     {
         uint32 row = item / fours;
         int32 channel = (item - row * fours) * 4;
         float4 sum{};
-        if (channel < depth)
+        if (channel < arguments.partialPitch)
         {
-            const float* partial = arguments.partials + static_cast<int64>(row) * depth + channel;
+            const float* partial = arguments.partials + static_cast<int64>(row) * arguments.partialPitch + channel;
 #pragma unroll 4
             for (int32 split = 0; split < arguments.splits; split++)
             {
@@ -228,15 +125,27 @@ extern "C" __global__ void __launch_bounds__(256) combineFilterGradient(const __
 
 struct BiasGradientArguments
 {
-    const float* outputGradient;
+    const void* outputGradient;
     double* partials; // [slab][pitch]
     int32 rows;
     int32 rowsPerSlab;
     int32 pitch;
 };
 
+__device__ inline float4 loadFour(const float* source)
+{
+    return *reinterpret_cast<const float4*>(source);
+}
+
+__device__ inline float4 loadFour(const Bf16* source)
+{
+    uint2 pairs = *reinterpret_cast<const uint2*>(source);
+    return {lowerBf16(pairs.x), upperBf16(pairs.x), lowerBf16(pairs.y), upperBf16(pairs.y)};
+}
+
 // One block of 8 fours of channels × 32 rows a slab (y) and 32 channels (x). Shared memory brings a four's 32 rows together, in order.
-extern "C" __global__ void __launch_bounds__(256) biasGradient(const __grid_constant__ BiasGradientArguments arguments)
+template <class Element>
+__device__ inline void sumSlab(const BiasGradientArguments& arguments)
 {
     __shared__ double sums[32][33];
     int32 four = threadIdx.x % 8;
@@ -247,11 +156,11 @@ extern "C" __global__ void __launch_bounds__(256) biasGradient(const __grid_cons
     float4 sum{};
     if (channel < arguments.pitch)
     {
-        const float* source = arguments.outputGradient + static_cast<int64>(first + line) * arguments.pitch + channel;
+        const Element* source = static_cast<const Element*>(arguments.outputGradient) + static_cast<int64>(first + line) * arguments.pitch + channel;
 #pragma unroll 4
         for (int32 row = first + line; row < last; row += 32)
         {
-            float4 value = *reinterpret_cast<const float4*>(source);
+            float4 value = loadFour(source);
             source += 32 * arguments.pitch;
             sum.x += value.x;
             sum.y += value.y;
@@ -277,6 +186,16 @@ extern "C" __global__ void __launch_bounds__(256) biasGradient(const __grid_cons
 
         arguments.partials[static_cast<int64>(blockIdx.y) * arguments.pitch + channel] = total;
     }
+}
+
+extern "C" __global__ void __launch_bounds__(256) biasGradient(const __grid_constant__ BiasGradientArguments arguments)
+{
+    sumSlab<float>(arguments);
+}
+
+extern "C" __global__ void __launch_bounds__(256) biasGradientBf16(const __grid_constant__ BiasGradientArguments arguments)
+{
+    sumSlab<Bf16>(arguments);
 }
 
 struct CombineBiasArguments

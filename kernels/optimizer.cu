@@ -13,6 +13,9 @@
 //
 // Where a copy of the weight in bfloat16 is kept, it is written along, rounded to nearest even.
 //
+// What changes from step to step travels in the arguments, or, where a recorded graph repeats the launch with the arguments it had, lies in device memory: UpdateScalars, and behind them
+// UpdateRates, one a tensor.
+//
 // The normal number of weight (o, tap, i) of tensor T is lane i₀ mod 4 of Philox counter (i₀ div 4, tap, o₀, T), where o₀ and i₀ are the dense model's channels. All
 // roundings are spelled out, because the host's update gives the same bits: nothing is left to the compiler to fuse.
 //
@@ -72,19 +75,27 @@ struct UpdateJob
     UpdateRates rates;
 };
 
+// What all tensors share and changes from step to step.
+struct UpdateScalars
+{
+    float firstCorrection; // 1/(1 − β₁^step)
+    float secondCorrection;
+    uint32 key0;
+    uint32 key1;
+};
+
 struct UpdateRule
 {
-    const float* gradientScale; // or null: 1
+    const float* gradientScale;         // or null: 1
+    const UpdateScalars* deviceScalars; // or null: those below
+    const UpdateRates* deviceRates;     // or null: those of the jobs
     int32 rule; // enum Rule
     int32 nesterov;
     float momentum;
     float beta1;
     float beta2;
     float epsilon;
-    float firstCorrection; // 1/(1 − β₁^step)
-    float secondCorrection;
-    uint32 key0;
-    uint32 key1;
+    UpdateScalars scalars;
 };
 
 struct UpdateArguments
@@ -131,12 +142,12 @@ __device__ inline float regularise(const UpdateRates& rates, float weight, float
     return rates.l1 == 0 ? g : __fadd_rn(g, pull);
 }
 
-__device__ inline float adam(const UpdateRule& rule, float g, float& first, float& second)
+__device__ inline float adam(const UpdateRule& rule, const UpdateScalars& scalars, float g, float& first, float& second)
 {
     first = fmaf(g, __fsub_rn(1, rule.beta1), __fmul_rn(first, rule.beta1));
     second = fmaf(__fmul_rn(g, g), __fsub_rn(1, rule.beta2), __fmul_rn(second, rule.beta2));
-    float root = __fadd_rn(__fsqrt_rn(__fmul_rn(second, rule.secondCorrection)), rule.epsilon);
-    return __fdiv_rn(__fmul_rn(first, rule.firstCorrection), root);
+    float root = __fadd_rn(__fsqrt_rn(__fmul_rn(second, scalars.secondCorrection)), rule.epsilon);
+    return __fdiv_rn(__fmul_rn(first, scalars.firstCorrection), root);
 }
 
 __device__ inline float momentum(const UpdateRule& rule, float g, float& first)
@@ -167,7 +178,7 @@ __device__ inline float follow(float lastThreshold, float accumulator, float wei
 // Four neighbouring weights of one row and tap. Neighbours in the dense model share a Philox block, which is then computed once.
 struct Noise
 {
-    const UpdateRule& rule;
+    const UpdateScalars& scalars;
     const UpdateJob& job;
     const UpdateRates& rates;
     uint32 row; // of the dense model
@@ -195,7 +206,7 @@ struct Noise
             if (index / 4 != block)
             {
                 block = index / 4;
-                words = philoxBlock(block, tap, row, job.tensorId, rule.key0, rule.key1);
+                words = philoxBlock(block, tap, row, job.tensorId, scalars.key0, scalars.key1);
             }
 
             weight = __fadd_rn(weight, __fmul_rn(philoxNormal(words, index % 4), rates.noise));
@@ -203,7 +214,7 @@ struct Noise
     }
 };
 
-__device__ inline void addNoise(const UpdateRule& rule, const UpdateJob& job, const UpdateRates& rates, uint32 four, float4& weight, float4 gradient)
+__device__ inline void addNoise(const UpdateScalars& scalars, const UpdateJob& job, const UpdateRates& rates, uint32 four, float4& weight, float4 gradient)
 {
     uint32 foursPerSegment = divideUp(job.columns, 8) * 2;
     uint32 segment = four / foursPerSegment;
@@ -216,7 +227,7 @@ __device__ inline void addNoise(const UpdateRule& rule, const UpdateJob& job, co
         return;
     }
 
-    Noise noise{rule, job, rates, job.originalRows == nullptr ? row : job.originalRows[row], tap, vector, 0xFFFFFFFF, {}};
+    Noise noise{scalars, job, rates, job.originalRows == nullptr ? row : job.originalRows[row], tap, vector, 0xFFFFFFFF, {}};
     noise.add(column, weight.x, gradient.x);
     noise.add(column + 1, weight.y, gradient.y);
     noise.add(column + 2, weight.z, gradient.z);
@@ -227,12 +238,15 @@ template <class Arguments>
 __device__ inline void updateChunk(const Arguments& arguments)
 {
     int32 chunk = blockIdx.x;
-    const UpdateJob& job = arguments.jobs[findJob(arguments, chunk)];
-    const UpdateRates& rates = job.rates;
+    int32 jobIndex = findJob(arguments, chunk);
+    const UpdateJob& job = arguments.jobs[jobIndex];
+    const UpdateRule& rule = arguments.rule;
+    UpdateScalars scalars = rule.deviceScalars == nullptr ? rule.scalars : *rule.deviceScalars;
+    UpdateRates rates = rule.deviceRates == nullptr ? job.rates : rule.deviceRates[jobIndex];
     uint32 fours = static_cast<uint32>(job.segments) * (divideUp(job.columns, 8) * 2);
     uint32 start = static_cast<uint32>(chunk - job.firstChunk) * chunkFours;
     uint32 last = min(start + chunkFours, fours);
-    float scale = arguments.rule.gradientScale == nullptr ? 1.0f : *arguments.rule.gradientScale;
+    float scale = rule.gradientScale == nullptr ? 1.0f : *rule.gradientScale;
     float4* weights = reinterpret_cast<float4*>(job.weight);
     float4* firsts = reinterpret_cast<float4*>(job.firstMoment);
     float4* seconds = reinterpret_cast<float4*>(job.secondMoment);
@@ -245,28 +259,28 @@ __device__ inline void updateChunk(const Arguments& arguments)
         float4 update = {
             regularise(rates, weight.x, gradient.x), regularise(rates, weight.y, gradient.y), regularise(rates, weight.z, gradient.z),
             regularise(rates, weight.w, gradient.w)};
-        if (arguments.rule.rule == adaptive)
+        if (rule.rule == adaptive)
         {
             float4 first = firsts[four];
             float4 second = seconds[four];
-            update.x = adam(arguments.rule, update.x, first.x, second.x);
-            update.y = adam(arguments.rule, update.y, first.y, second.y);
-            update.z = adam(arguments.rule, update.z, first.z, second.z);
-            update.w = adam(arguments.rule, update.w, first.w, second.w);
+            update.x = adam(rule, scalars, update.x, first.x, second.x);
+            update.y = adam(rule, scalars, update.y, first.y, second.y);
+            update.z = adam(rule, scalars, update.z, first.z, second.z);
+            update.w = adam(rule, scalars, update.w, first.w, second.w);
             firsts[four] = first;
             seconds[four] = second;
         }
         else if (firsts != nullptr)
         {
             float4 first = firsts[four];
-            update.x = momentum(arguments.rule, update.x, first.x);
-            update.y = momentum(arguments.rule, update.y, first.y);
-            update.z = momentum(arguments.rule, update.z, first.z);
-            update.w = momentum(arguments.rule, update.w, first.w);
+            update.x = momentum(rule, update.x, first.x);
+            update.y = momentum(rule, update.y, first.y);
+            update.z = momentum(rule, update.z, first.z);
+            update.w = momentum(rule, update.w, first.w);
             firsts[four] = first;
         }
 
-        bool averages = arguments.rule.rule == dualAveraging;
+        bool averages = rule.rule == dualAveraging;
         if (averages)
         {
             float4 last = seconds[four];
@@ -277,7 +291,7 @@ __device__ inline void updateChunk(const Arguments& arguments)
         weight = {step(rates, weight.x, update.x), step(rates, weight.y, update.y), step(rates, weight.z, update.z), step(rates, weight.w, update.w)};
         if (rates.noise != 0)
         {
-            addNoise(arguments.rule, job, rates, four, weight, gradient);
+            addNoise(scalars, job, rates, four, weight, gradient);
         }
 
         if (averages)

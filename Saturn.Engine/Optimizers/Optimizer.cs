@@ -7,13 +7,14 @@ namespace Saturn.Engine.Optimizers;
 /// Updates parameters from their gradients, all in one kernel launch. The order of one step: scale and clip the gradient, weight decay, regulariser, update
 /// rule, noise. A step allocates nothing once every parameter has its moments.
 /// </summary>
-public abstract class Optimizer : IDisposable
+public abstract partial class Optimizer : IDisposable
 {
     private readonly Dictionary<Parameter, Moments> moments = [];
     private readonly int momentsPerParameter;
     private readonly Device device;
     private OptimizerTensor[] tensors = new OptimizerTensor[64];
     private Parameter[] updated = new Parameter[64];
+    private int count;
     private Tensor clip;
 
     /// <summary>Creates an optimizer.</summary>
@@ -62,53 +63,7 @@ public abstract class Optimizer : IDisposable
     {
         StepCount++;
         BeginStep();
-        int count = 0;
-        for (int g = 0; g < Groups.Count; g++)
-        {
-            ParameterGroup group = Groups[g];
-            (double last, double threshold) = ThresholdsOf(g);
-            for (int i = 0; i < group.Parameters.Count; i++)
-            {
-                Parameter parameter = group.Parameters[i];
-                if (!parameter.IsRemoved && parameter.HasGradient)
-                {
-                    if (count == tensors.Length)
-                    {
-                        Array.Resize(ref tensors, count * 2);
-                        Array.Resize(ref updated, count * 2);
-                    }
-
-                    updated[count] = parameter;
-                    tensors[count++] = Describe(parameter, group, (float)last, (float)threshold);
-                }
-            }
-        }
-
-        if (count == 0)
-        {
-            return;
-        }
-
-        ReadOnlySpan<OptimizerTensor> list = tensors.AsSpan(0, count);
-        DeviceBuffer scale = DeviceBuffer.None;
-        if (MaximumGradientNorm is not null || gradientScale != 1)
-        {
-            if (clip.IsNone)
-            {
-                clip = Tensor.AllocateUnscoped(device, new Shape(2));
-            }
-
-            scale = clip.Buffer;
-            device.Optimizer.ClipScale(list, (float)gradientScale, (float)(MaximumGradientNorm ?? double.PositiveInfinity), scale);
-        }
-
-        device.Optimizer.Update(Rule() with { Step = StepCount, GradientScale = scale, NoiseSeed = NoiseSeed, NoiseStep = (ulong)(StepCount - 1) }, list);
-        for (int i = 0; i < count; i++)
-        {
-            updated[i].ValueUpdatedWithCopy();
-        }
-
-        ClearGradients();
+        UpdateReached(gradientScale);
     }
 
     /// <summary>Forgets all gradients.</summary>
@@ -189,28 +144,105 @@ public abstract class Optimizer : IDisposable
     /// <summary>The soft thresholds of the group with this index in the step before and in the step that has begun, for rules that have one.</summary>
     protected virtual (double Last, double Now) ThresholdsOf(int group) => default;
 
-    private OptimizerTensor Describe(Parameter parameter, ParameterGroup group, float lastThreshold, float threshold)
+    private void UpdateReached(double gradientScale)
     {
-        Moments? state = null;
-        if (momentsPerParameter > 0 && !moments.TryGetValue(parameter, out state))
+        List(repeated: false);
+        if (count == 0)
+        {
+            return;
+        }
+
+        if (clip.IsNone && Clips(gradientScale))
+        {
+            clip = Tensor.AllocateUnscoped(device, new Shape(2));
+        }
+
+        Launch(gradientScale, DeviceBuffer.None);
+        ClearGradients();
+    }
+
+    /// <summary>Lists the tensors to update: those with a gradient, or, of a step that is repeated, those that it updates.</summary>
+    private void List(bool repeated)
+    {
+        count = 0;
+        for (int g = 0; g < Groups.Count; g++)
+        {
+            ParameterGroup group = Groups[g];
+            (double last, double threshold) = ThresholdsOf(g);
+            for (int i = 0; i < group.Parameters.Count; i++)
+            {
+                Parameter parameter = group.Parameters[i];
+                if (!parameter.IsRemoved && (repeated ? IsRepeated(parameter, count) : parameter.HasGradient))
+                {
+                    if (count == tensors.Length)
+                    {
+                        Array.Resize(ref tensors, count * 2);
+                        Array.Resize(ref updated, count * 2);
+                    }
+
+                    Moments? state = StateOf(parameter);
+                    updated[count] = parameter;
+                    tensors[count++] = Describe(parameter, group, state, (float)last, (float)threshold);
+                    if (state is not null)
+                    {
+                        state.Threshold = (float)threshold;
+                    }
+                }
+            }
+        }
+    }
+
+    private bool Clips(double gradientScale) => MaximumGradientNorm is not null || gradientScale != 1;
+
+    private void Launch(double gradientScale, DeviceBuffer scalars)
+    {
+        ReadOnlySpan<OptimizerTensor> list = tensors.AsSpan(0, count);
+        if (Clips(gradientScale))
+        {
+            device.Optimizer.ClipScale(list, (float)gradientScale, (float)(MaximumGradientNorm ?? double.PositiveInfinity), clip.Buffer);
+        }
+
+        device.Optimizer.Update(Current(gradientScale) with { Scalars = scalars }, list);
+        for (int i = 0; i < count; i++)
+        {
+            updated[i].ValueUpdatedWithCopy();
+        }
+    }
+
+    private OptimizerStep Current(double gradientScale) => Rule() with
+    {
+        Step = StepCount,
+        GradientScale = Clips(gradientScale) ? clip.Buffer : DeviceBuffer.None,
+        NoiseSeed = NoiseSeed,
+        NoiseStep = (ulong)(StepCount - 1),
+    };
+
+    private Moments? StateOf(Parameter parameter)
+    {
+        if (momentsPerParameter == 0)
+        {
+            return null;
+        }
+
+        if (!moments.TryGetValue(parameter, out Moments? state))
         {
             state = new Moments { First = ZeroState(parameter), Second = momentsPerParameter > 1 ? ZeroState(parameter) : default, Threshold = 0 };
             moments[parameter] = state;
         }
 
-        if (state is not null)
-        {
-            // A parameter may have missed steps, so that its last one is not the group's; what came from a checkpoint has none of its own.
-            lastThreshold = state.Threshold ?? lastThreshold;
-            state.Threshold = threshold;
-        }
+        return state;
+    }
 
+    private OptimizerTensor Describe(Parameter parameter, ParameterGroup group, Moments? state, float lastThreshold, float threshold)
+    {
+        // A parameter may have missed steps, so that its last one is not the group's; what came from a checkpoint has none of its own.
+        lastThreshold = state?.Threshold ?? lastThreshold;
         bool vector = parameter.Shape.Rank == 1;
         DeviceBuffer live = group.NoiseOnLiveOnly && parameter.RowActivity is { } activity ? activity.LiveFlags : DeviceBuffer.None;
         DeviceBuffer originalRows = parameter.OriginalRows?.On(device) ?? DeviceBuffer.None;
         DeviceBuffer originalColumns = parameter.OriginalColumns?.On(device) ?? DeviceBuffer.None;
         return new OptimizerTensor(
-            parameter.Value.Buffer, parameter.Gradient.Buffer, state is null ? DeviceBuffer.None : state.First.Buffer,
+            parameter.Value.Buffer, parameter.GradientStorage, state is null ? DeviceBuffer.None : state.First.Buffer,
             state is null || state.Second.IsNone ? DeviceBuffer.None : state.Second.Buffer, vector ? 1 : parameter.Rows, parameter.Taps,
             vector ? parameter.Rows : parameter.Columns, (float)group.LearningRate, (float)group.WeightDecay, (float)group.L1, (float)group.L2,
             (float)group.NoiseStandardDeviation, parameter.TensorId, live, vector ? DeviceBuffer.None : originalRows, vector ? originalRows : originalColumns,

@@ -296,6 +296,18 @@ internal sealed unsafe class CpuConvolution(WorkerTeam team, CpuMemory memory, b
         memory.Free(scratch);
     }
 
+    /// <inheritdoc/>
+    public int FilterGradientParts(in ConvolutionShape shape, ElementType type) => 1;
+
+    /// <inheritdoc/>
+    public void FilterGradientInParts(
+        in ConvolutionShape shape, DeviceBuffer input, DeviceBuffer outputGradient, DeviceBuffer parts, DeviceBuffer biasGradient, GradientMode biasMode) =>
+        throw new InvalidOperationException("The host processor makes filter gradients in one piece.");
+
+    /// <inheritdoc/>
+    public void CombineFilterGradient(in Shape weight, int count, DeviceBuffer parts, DeviceBuffer weightGradient) =>
+        throw new InvalidOperationException("The host processor makes filter gradients in one piece.");
+
     /// <summary>Chooses how the source is read, the division into tasks and the slabs; returns the floats of partial sums, 0 for none.</summary>
     private static long PlanFilterGradient(ref CpuFilterGradient job)
     {

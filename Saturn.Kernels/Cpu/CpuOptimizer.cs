@@ -11,6 +11,11 @@ internal sealed unsafe class CpuOptimizer(WorkerTeam team, CpuMemory memory) : I
     /// <inheritdoc/>
     public void Update(in OptimizerStep step, ReadOnlySpan<OptimizerTensor> tensors)
     {
+        if (!step.Scalars.IsNone)
+        {
+            throw new NotSupportedException("The host processor takes the numbers of a step with the call; only CUDA devices read them from memory, for recorded steps.");
+        }
+
         int chunks = 0;
         foreach (ref readonly OptimizerTensor tensor in tensors)
         {
@@ -34,9 +39,7 @@ internal sealed unsafe class CpuOptimizer(WorkerTeam team, CpuMemory memory) : I
             }
 
             job.Scale = step.GradientScale.IsNone ? 1 : *(float*)step.GradientScale.Address;
-            (job.Key0, job.Key1) = Philox.DeriveKey(step.NoiseSeed, step.NoiseStep);
-            job.FirstCorrection = (float)(1 / (1 - Math.Pow(step.Beta1, step.Step)));
-            job.SecondCorrection = (float)(1 / (1 - Math.Pow(step.Beta2, step.Step)));
+            job.Scalars = UpdateScalars.Of(step);
             team.Run(ref job, chunks);
         }
 
@@ -98,10 +101,7 @@ internal sealed unsafe class CpuOptimizer(WorkerTeam team, CpuMemory memory) : I
         public OptimizerTensor* Tensors;
         public Chunk* Chunks;
         public float Scale;
-        public uint Key0;
-        public uint Key1;
-        public float FirstCorrection;
-        public float SecondCorrection;
+        public UpdateScalars Scalars;
 
         public readonly void Run(int item, int worker)
         {
@@ -184,7 +184,7 @@ internal sealed unsafe class CpuOptimizer(WorkerTeam team, CpuMemory memory) : I
                     Vector256<float> v = Vector256.FusedMultiplyAdd(g * g, Vector256.Create(1 - Step.Beta2), Vector256.Load(second + c) * Step.Beta2);
                     m.Store(first + c);
                     v.Store(second + c);
-                    update = m * FirstCorrection / (Vector256.Sqrt(v * SecondCorrection) + Vector256.Create(Step.Epsilon));
+                    update = m * Scalars.FirstCorrection / (Vector256.Sqrt(v * Scalars.SecondCorrection) + Vector256.Create(Step.Epsilon));
                 }
                 else if (first != null)
                 {
@@ -220,7 +220,7 @@ internal sealed unsafe class CpuOptimizer(WorkerTeam team, CpuMemory memory) : I
             {
                 Vector512<uint> position = Vector512<uint>.Indices + Vector512.Create((uint)c);
                 Vector512<uint> indices = columns == null ? position : CpuTapConvolution.LoadLanes((float*)columns + c, Math.Min(16, count - c)).AsUInt32();
-                Vector512<float> noise = Philox.Normals(indices, (uint)tap, originalRow, tensor->TensorId, Key0, Key1) * tensor->NoiseStandardDeviation;
+                Vector512<float> noise = Philox.Normals(indices, (uint)tap, originalRow, tensor->TensorId, Scalars.Key0, Scalars.Key1) * tensor->NoiseStandardDeviation;
                 if (!vector && tensor->NoiseGradientThreshold <= 0)
                 {
                     // The whole row is live: padding lanes keep their zero.

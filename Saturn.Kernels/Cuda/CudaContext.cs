@@ -57,6 +57,9 @@ public sealed unsafe class CudaContext : IDisposable
     /// <summary>Copies from the host that do not wait.</summary>
     internal CudaUploads Uploads { get; }
 
+    /// <summary>Who compares what is issued in one step with what was issued in the one before; null most of the time.</summary>
+    internal CudaIssueLog? IssueLog { get; set; }
+
     /// <summary>A module for one of Saturn's own <c>.cu</c> files, or for one of the user's.</summary>
     public CudaModule Module(KernelSource source)
     {

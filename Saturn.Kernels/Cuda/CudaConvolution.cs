@@ -31,7 +31,8 @@ internal sealed class CudaConvolution : IConvolutionKernels
     /// <summary>Prepares the kernels; nothing is compiled before the first launch.</summary>
     /// <param name="context">The device.</param>
     /// <param name="normalization">The kernels that compute the moments of an output.</param>
-    public CudaConvolution(CudaContext context, INormalizationKernels normalization)
+    /// <param name="precision">In which arithmetic products run.</param>
+    public CudaConvolution(CudaContext context, INormalizationKernels normalization, Precision precision)
     {
         this.normalization = normalization;
         CudaModule tiled = context.Module(KernelSource.BuiltIn("convolution.cu", typeof(ConvolutionArguments)));
@@ -40,7 +41,7 @@ internal sealed class CudaConvolution : IConvolutionKernels
         dataGradient = new TiledPass(tiled, "dataGradient");
         groupedForward = grouped.Kernel<GroupedConvolutionArguments>("groupedForward");
         groupedDataGradient = grouped.Kernel<GroupedConvolutionArguments>("groupedDataGradient");
-        filterGradient = new CudaFilterGradient(context, grouped);
+        filterGradient = new CudaFilterGradient(context, grouped, precision);
     }
 
     /// <inheritdoc/>
@@ -127,6 +128,25 @@ internal sealed class CudaConvolution : IConvolutionKernels
 
         filterGradient.Filter(shape, FitsTiles(shape), input, outputGradient, weightGradient, mode);
     }
+
+    /// <inheritdoc/>
+    public int FilterGradientParts(in ConvolutionShape shape, ElementType type) => filterGradient.Parts(shape, type);
+
+    /// <inheritdoc/>
+    public void FilterGradientInParts(
+        in ConvolutionShape shape, DeviceBuffer input, DeviceBuffer outputGradient, DeviceBuffer parts, DeviceBuffer biasGradient, GradientMode biasMode)
+    {
+        if (!biasGradient.IsNone)
+        {
+            filterGradient.Bias(shape, outputGradient, biasGradient, biasMode);
+        }
+
+        filterGradient.LeaveParts(shape, input, outputGradient, parts);
+    }
+
+    /// <inheritdoc/>
+    public void CombineFilterGradient(in Shape weight, int count, DeviceBuffer parts, DeviceBuffer weightGradient) =>
+        filterGradient.Combine(weight, count, weight.Pitch, parts, weightGradient, GradientMode.Overwrite);
 
     /// <summary>Whether every group starts on 16 bytes and fills a good part of a tile.</summary>
     private static bool FitsTiles(in ConvolutionShape shape) =>

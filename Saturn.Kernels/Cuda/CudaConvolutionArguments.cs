@@ -37,6 +37,7 @@ internal struct ConvolutionArguments
 
 /// <summary>Arguments of the filter gradient on tiles: see <c>kernels/convolution_filter.cu</c>.</summary>
 [KernelArguments("convolution_filter.cu")]
+[KernelArguments("convolution_filter_tensor.cu")]
 [StructLayout(LayoutKind.Sequential)]
 internal struct FilterGradientArguments
 {
@@ -60,6 +61,7 @@ internal struct FilterGradientArguments
     public int PaddingWidth;
     public int DilationHeight;
     public int DilationWidth;
+    public int Depth;
     public int Pixels;
     public int PixelsPerSplit;
     public int ColumnTiles;
@@ -76,6 +78,7 @@ internal struct CombineFilterArguments
     public int Splits;
     public int Rows;
     public int Channels;
+    public int PartialPitch;
     public int WeightPitch;
     public int Accumulate;
 }

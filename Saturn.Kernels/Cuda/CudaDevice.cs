@@ -25,9 +25,9 @@ public sealed unsafe class CudaDevice : Device
         context = new CudaContext(driver, ordinal);
         Elementwise = new CudaElementwise(context);
         Reduction = new CudaReduction(context);
-        Matrix = new CudaMatrix(context);
+        Matrix = new CudaMatrix(context, precision);
         Normalization = new CudaNormalization(context);
-        Convolution = new CudaConvolution(context, Normalization);
+        Convolution = new CudaConvolution(context, Normalization, precision);
         Activation = new CudaActivation(context);
         Pooling = new CudaPooling(context);
         Loss = new CudaLoss(context);
@@ -106,6 +106,7 @@ public sealed unsafe class CudaDevice : Device
 
         if (!source.IsEmpty)
         {
+            context.IssueLog?.Forbid("a copy from the host, whose bytes a repetition would not know,");
             context.Uploads.Copy(source, destination.Address);
         }
     }
@@ -118,6 +119,7 @@ public sealed unsafe class CudaDevice : Device
             throw new ArgumentException($"{destination.Length} bytes were asked of a buffer of {source.ByteLength}.", nameof(destination));
         }
 
+        context.IssueLog?.Forbid("a copy to the host, which waits for the device,");
         context.MakeCurrent();
         fixed (byte* pointer = destination)
         {
@@ -134,6 +136,7 @@ public sealed unsafe class CudaDevice : Device
     public override void Copy(DeviceBuffer source, DeviceBuffer destination)
     {
         context.MakeCurrent();
+        context.IssueLog?.Add("a copy", source, destination);
         driver.CopyAsync(destination.Address, source.Address, Math.Min(source.ByteLength, destination.ByteLength), context.Stream);
     }
 
@@ -141,15 +144,20 @@ public sealed unsafe class CudaDevice : Device
     public override void Clear(DeviceBuffer buffer)
     {
         context.MakeCurrent();
+        context.IssueLog?.Add("a fill with zeros", buffer, buffer);
         driver.FillAsync(buffer.Address, 0, buffer.ByteLength, context.Stream);
     }
 
     /// <inheritdoc/>
     public override void Synchronize()
     {
+        context.IssueLog?.Forbid("waiting for the device");
         context.MakeCurrent();
         driver.SynchronizeStream(context.Stream);
     }
+
+    /// <inheritdoc/>
+    public override IRecordedWork CreateRecording() => new CudaGraph(context);
 
     /// <inheritdoc/>
     protected override void Dispose(bool disposing)

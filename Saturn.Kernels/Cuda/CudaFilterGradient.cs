@@ -4,7 +4,7 @@ using Saturn.Kernels.Families;
 namespace Saturn.Kernels.Cuda;
 
 /// <summary>
-/// Filter and bias gradients of <c>kernels/convolution_filter.cu</c> and <c>kernels/convolution_grouped.cu</c>: divides the pixels by the sizes alone, and combines the partial sums
+/// Filter and bias gradients of <c>kernels/convolution_filter*.cu</c> and <c>kernels/convolution_grouped.cu</c>: divides the pixels by the sizes alone, and combines the partial sums
 /// in ascending order.
 /// </summary>
 internal sealed class CudaFilterGradient
@@ -28,14 +28,17 @@ internal sealed class CudaFilterGradient
     private readonly (CudaTile Tile, int Threads, CudaKernel<FilterGradientArguments> Kernel) small;
     private readonly (CudaTile Tile, int Threads, CudaKernel<FilterGradientArguments> Kernel) narrow;
     private readonly CudaContext context;
+    private readonly CudaTensorFilterGradient? tensor;
     private readonly CudaKernel<CombineFilterArguments> combineFilter;
     private readonly CudaKernel<BiasGradientArguments> bias;
+    private readonly CudaKernel<BiasGradientArguments> biasBf16;
     private readonly CudaKernel<CombineBiasArguments> combineBias;
     private readonly CudaKernel<GroupedFilterArguments> grouped;
 
-    public CudaFilterGradient(CudaContext context, CudaModule groupedModule)
+    public CudaFilterGradient(CudaContext context, CudaModule groupedModule, Precision precision)
     {
         this.context = context;
+        tensor = precision == Precision.Fp32 ? null : new CudaTensorFilterGradient(context);
         CudaModule module = context.Module(KernelSource.BuiltIn(
             "convolution_filter.cu", typeof(FilterGradientArguments), typeof(CombineFilterArguments), typeof(BiasGradientArguments), typeof(CombineBiasArguments)));
         large = (new CudaTile(64, 128), 128, module.Kernel<FilterGradientArguments>("filterGradientLarge"));
@@ -43,6 +46,7 @@ internal sealed class CudaFilterGradient
         narrow = (new CudaTile(16, 64), 64, module.Kernel<FilterGradientArguments>("filterGradientNarrow"));
         combineFilter = module.Kernel<CombineFilterArguments>("combineFilterGradient");
         bias = module.Kernel<BiasGradientArguments>("biasGradient");
+        biasBf16 = module.Kernel<BiasGradientArguments>("biasGradientBf16");
         combineBias = module.Kernel<CombineBiasArguments>("combineBiasGradient");
         grouped = groupedModule.Kernel<GroupedFilterArguments>("groupedFilterGradient");
     }
@@ -59,9 +63,25 @@ internal sealed class CudaFilterGradient
     /// <param name="mode">Overwrite or accumulate.</param>
     public void Filter(in ConvolutionShape shape, bool tiled, DeviceBuffer input, DeviceBuffer outputGradient, DeviceBuffer weightGradient, GradientMode mode)
     {
+        if (UsesTensorCores(shape, input, outputGradient))
+        {
+            FilterGradientPlan plan = FilterGradientPlan.Of(shape, input.Type);
+            if (plan.Splits == 1 && mode == GradientMode.Overwrite)
+            {
+                tensor!.Launch(plan, Arguments(shape, input, outputGradient), shape, input.Type, weightGradient);
+                return;
+            }
+
+            DeviceBuffer parts = context.Memory.Allocate(plan.Splits * shape.Weight.StorageCount * sizeof(float));
+            tensor!.Launch(plan, Arguments(shape, input, outputGradient), shape, input.Type, parts);
+            Combine(shape.Weight, plan.Splits, Shape.PitchOf(shape.GroupInputChannels), parts, weightGradient, mode);
+            context.Memory.Free(parts);
+            return;
+        }
+
         int pixels = shape.Output.Rows;
-        int taps = shape.KernelHeight * shape.KernelWidth;
-        int columns = taps * ((shape.GroupInputChannels + 3) / 4 * 4);
+        int depth = (shape.GroupInputChannels + 3) / 4 * 4;
+        int columns = shape.KernelHeight * shape.KernelWidth * depth;
         long splitFloats = (long)shape.OutputChannels * columns;
         long fitting = Math.Max(1, MostPartialBytes / (splitFloats * sizeof(float)));
         int outputs = shape.GroupOutputChannels;
@@ -77,7 +97,9 @@ internal sealed class CudaFilterGradient
         DeviceBuffer partials = context.Memory.Allocate(splits * splitFloats * sizeof(float));
         if (tiled)
         {
-            FilterGradientArguments arguments = Arguments(shape, input, outputGradient, partials);
+            FilterGradientArguments arguments = Arguments(shape, input, outputGradient);
+            arguments.Partials = partials.Address;
+            arguments.Depth = depth;
             arguments.Pixels = pixels;
             arguments.PixelsPerSplit = pixelsPerSplit;
             arguments.ColumnTiles = tile.Across(columns);
@@ -93,19 +115,46 @@ internal sealed class CudaFilterGradient
             grouped.Launch(arguments, new LaunchGeometry(channelBlocks, (uint)splits, (uint)Math.Min(columns, MaximumGridY), Threads));
         }
 
+        Combine(shape.Weight, splits, depth, partials, weightGradient, mode);
+        context.Memory.Free(partials);
+    }
+
+    /// <summary>How many parts <see cref="LeaveParts"/> leaves; 1 where only a finished gradient can be had.</summary>
+    public int Parts(in ConvolutionShape shape, ElementType type) => tensor is not null && FilterGradientPlan.Fits(shape) ? FilterGradientPlan.Of(shape, type).Splits : 1;
+
+    /// <summary>∂w in parts, to be added in ascending order.</summary>
+    public void LeaveParts(in ConvolutionShape shape, DeviceBuffer input, DeviceBuffer outputGradient, DeviceBuffer parts)
+    {
+        if (!UsesTensorCores(shape, input, outputGradient))
+        {
+            throw new InvalidOperationException("The filter gradient of this convolution is made in one piece; ask for the number of its parts first.");
+        }
+
+        tensor!.Launch(FilterGradientPlan.Of(shape, input.Type), Arguments(shape, input, outputGradient), shape, input.Type, parts);
+    }
+
+    /// <summary>Adds partial sums in ascending order.</summary>
+    /// <param name="weight">The weight's shape.</param>
+    /// <param name="splits">Partial sums.</param>
+    /// <param name="partialPitch">Floats of a tap in them.</param>
+    /// <param name="partials">[split][out][tap][partialPitch].</param>
+    /// <param name="weightGradient">∂w.</param>
+    /// <param name="mode">Overwrite or accumulate.</param>
+    public void Combine(in Shape weight, int splits, int partialPitch, DeviceBuffer partials, DeviceBuffer weightGradient, GradientMode mode)
+    {
         CombineFilterArguments combination = new()
         {
             Partials = partials.Address,
             WeightGradient = weightGradient.Address,
-            SplitFloats = splitFloats,
+            SplitFloats = (long)weight.Rows * partialPitch,
             Splits = splits,
-            Rows = shape.OutputChannels * taps,
-            Channels = shape.GroupInputChannels,
-            WeightPitch = Shape.PitchOf(shape.GroupInputChannels),
+            Rows = weight.Rows,
+            Channels = weight.Channels,
+            PartialPitch = partialPitch,
+            WeightPitch = weight.Pitch,
             Accumulate = mode == GradientMode.Accumulate ? 1 : 0,
         };
         combineFilter.Launch(combination, LaunchGeometry.Cover((long)combination.Rows * combination.WeightPitch / 4, Threads));
-        context.Memory.Free(partials);
     }
 
     /// <summary>∂b.</summary>
@@ -124,7 +173,7 @@ internal sealed class CudaFilterGradient
             RowsPerSlab = rowsPerSlab,
             Pitch = pitch,
         };
-        bias.Launch(arguments, new LaunchGeometry((uint)((pitch + Lanes - 1) / Lanes), (uint)slabs, 1, Threads));
+        (outputGradient.Type == ElementType.BFloat16 ? biasBf16 : bias).Launch(arguments, new LaunchGeometry((uint)((pitch + Lanes - 1) / Lanes), (uint)slabs, 1, Threads));
         CombineBiasArguments combination = new()
         {
             Partials = partials.Address,
@@ -138,11 +187,25 @@ internal sealed class CudaFilterGradient
         context.Memory.Free(partials);
     }
 
-    private static FilterGradientArguments Arguments(in ConvolutionShape shape, DeviceBuffer input, DeviceBuffer outputGradient, DeviceBuffer partials) => new()
+    // What is bf16 has no other kernel than those on tensor cores.
+    private bool UsesTensorCores(in ConvolutionShape shape, DeviceBuffer input, DeviceBuffer outputGradient)
+    {
+        bool uses = tensor is not null && FilterGradientPlan.Fits(shape);
+        if (input.Type != outputGradient.Type || (input.Type != ElementType.Float32 && !(uses && input.Type == ElementType.BFloat16)))
+        {
+            throw new NotSupportedException(
+                $"The filter gradient of a convolution takes x and ∂y both float32, or both bfloat16 under {nameof(Precision)}.{nameof(Precision.Bf16)} in groups of multiples of 8 channels, "
+                + $"but got {input.Type} and {outputGradient.Type} in {shape.Groups} group(s) of {shape.GroupInputChannels} to {shape.GroupOutputChannels} channels.");
+        }
+
+        return uses;
+    }
+
+    /// <summary>Sizes and operands; how the gradient is divided is left to be filled in.</summary>
+    internal static FilterGradientArguments Arguments(in ConvolutionShape shape, DeviceBuffer input, DeviceBuffer outputGradient) => new()
     {
         Input = input.Address,
         OutputGradient = outputGradient.Address,
-        Partials = partials.Address,
         InputHeight = shape.InputHeight,
         InputWidth = shape.InputWidth,
         InputPitch = Shape.PitchOf(shape.InputChannels),

@@ -28,6 +28,7 @@ public sealed class CudaKernel<TArguments>(CudaModule module, string name, int d
 
         fixed (TArguments* pointer = &arguments)
         {
+            module.Context.IssueLog?.Add(name, geometry, new ReadOnlySpan<byte>(pointer, Unsafe.SizeOf<TArguments>()));
             module.Context.Launch(function, geometry, pointer, (nuint)Unsafe.SizeOf<TArguments>());
         }
     }

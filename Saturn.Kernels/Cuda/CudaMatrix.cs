@@ -4,7 +4,9 @@ using Saturn.Kernels.Families;
 
 namespace Saturn.Kernels.Cuda;
 
-/// <summary>The matrix kernels of <c>kernels/matrix.cu</c>: chooses a tile by the sizes. The tile never changes a bit of the result.</summary>
+/// <summary>
+/// The matrix kernels of <c>kernels/matrix.cu</c> or, on tensor cores, of <c>kernels/matrix_tensor.cu</c>: chooses a tile by the sizes. The tile never changes a bit of the result.
+/// </summary>
 internal sealed class CudaMatrix : IMatrixKernels
 {
     private const int Threads = 128;
@@ -12,25 +14,34 @@ internal sealed class CudaMatrix : IMatrixKernels
     /// <summary>Fewer large tiles than this leave multiprocessors idle; then C is divided into small ones.</summary>
     private const long LargeTilesWanted = 128;
 
+    private static readonly CudaTile LargeOnTensorCores = new(128, 128);
+    private static readonly CudaTile SmallOnTensorCores = new(64, 64);
+
     // By transposition: 1 for the left side, 2 for the right side.
     private readonly CudaKernel<MultiplyArguments>[] large;
     private readonly CudaKernel<MultiplyArguments>[] small;
+    private readonly CudaTile largeTile;
+    private readonly CudaTile smallTile;
+    private readonly bool tensorCores;
 
-    public CudaMatrix(CudaContext context)
+    public CudaMatrix(CudaContext context, Precision precision)
     {
-        CudaModule module = context.Module(KernelSource.BuiltIn("matrix.cu", typeof(MultiplyArguments)));
-        string[] names = ["multiplyNN", "multiplyTN", "multiplyNT", "multiplyTT"];
-        large = [.. names.Select(name => module.Kernel<MultiplyArguments>(name + "Large"))];
-        small = [.. names.Select(name => module.Kernel<MultiplyArguments>(name + "Small"))];
+        tensorCores = precision != Precision.Fp32;
+        (largeTile, smallTile) = tensorCores ? (LargeOnTensorCores, SmallOnTensorCores) : (CudaTile.Large, CudaTile.Small);
+        CudaModule module = context.Module(KernelSource.BuiltIn(tensorCores ? "matrix_tensor.cu" : "matrix.cu", typeof(MultiplyArguments)));
+        string prefix = tensorCores ? "tensorMultiply" : "multiply";
+        string[] names = ["NN", "TN", "NT", "TT"];
+        large = [.. names.Select((name, i) => module.Kernel<MultiplyArguments>($"{prefix}{name}Large", SharedBytes(largeTile, i)))];
+        small = [.. names.Select((name, i) => module.Kernel<MultiplyArguments>($"{prefix}{name}Small", SharedBytes(smallTile, i)))];
     }
 
     /// <inheritdoc/>
     public void Multiply(in MatrixShape shape, DeviceBuffer left, DeviceBuffer right, DeviceBuffer output, float alpha = 1, float beta = 0)
     {
         ActivationType.RequireFloat32("matrix.Multiply", left, right, output);
-        long largeTiles = CudaTile.Large.Count(shape.Rows, shape.Columns) * shape.Batch;
-        bool useLarge = shape.Columns > CudaTile.Small.Columns && largeTiles >= LargeTilesWanted;
-        CudaTile tile = useLarge ? CudaTile.Large : CudaTile.Small;
+        long largeTiles = largeTile.Count(shape.Rows, shape.Columns) * shape.Batch;
+        bool useLarge = shape.Columns > smallTile.Columns && largeTiles >= LargeTilesWanted;
+        CudaTile tile = useLarge ? largeTile : smallTile;
         MultiplyArguments arguments = new()
         {
             Left = left.Address,
@@ -54,7 +65,16 @@ internal sealed class CudaMatrix : IMatrixKernels
         };
         int transposition = (shape.TransposeLeft ? 1 : 0) + (shape.TransposeRight ? 2 : 0);
         CudaKernel<MultiplyArguments> kernel = (useLarge ? large : small)[transposition];
-        kernel.Launch(arguments, new LaunchGeometry(checked((uint)tile.Count(shape.Rows, shape.Columns)), 1, (uint)shape.Batch, Threads));
+        uint tiles = checked((uint)tile.Count(shape.Rows, shape.Columns));
+        kernel.Launch(arguments, new LaunchGeometry(tiles, 1, (uint)shape.Batch, Threads, SharedBytes: (uint)SharedBytes(tile, transposition)));
+    }
+
+    // Dynamic shared memory: four shares of 16 depths, in rows of 20 floats where the depth is contiguous, else in rows of the tile's elements and 8 floats more.
+    private int SharedBytes(CudaTile tile, int transposition)
+    {
+        return tensorCores ? 4 * (Share(tile.Rows, (transposition & 1) == 0) + Share(tile.Columns, (transposition & 2) != 0)) : 0;
+
+        static int Share(int elements, bool depthInner) => depthInner ? elements * 20 * sizeof(float) : 16 * (elements + 8) * sizeof(float);
     }
 
     private static int IsAligned(DeviceBuffer matrix, int pitch, long batchStride) => matrix.Address % 16 == 0 && pitch % 4 == 0 && batchStride % 4 == 0 ? 1 : 0;
@@ -81,6 +101,7 @@ internal readonly record struct CudaTile(int Rows, int Columns)
 
 /// <summary>Arguments of the products: see <c>kernels/matrix.cu</c>.</summary>
 [KernelArguments("matrix.cu")]
+[KernelArguments("matrix_tensor.cu")]
 [StructLayout(LayoutKind.Sequential)]
 internal struct MultiplyArguments
 {

@@ -4,6 +4,9 @@ namespace Saturn.Kernels.Cuda;
 /// Memory of one CUDA device. Buffers are cut out of large segments by best fit and merged with their neighbours when freed, so a steady training
 /// step asks the driver for nothing. All work is issued on one stream, which is why a freed buffer may be handed out again at once. With a driver that
 /// checks every access, each buffer is an allocation of its own instead.
+///
+/// A recorded step keeps the addresses that it was recorded with. It therefore lives in a <see cref="Reserve"/>: segments that hand out memory to this step only. Starting from the same free
+/// blocks, the same sequence of requests is served with the same addresses.
 /// </summary>
 internal sealed class CudaMemory(CudaContext context) : IDeviceMemory, IDisposable
 {
@@ -13,22 +16,33 @@ internal sealed class CudaMemory(CudaContext context) : IDeviceMemory, IDisposab
     // The driver hands out memory in pieces of this size anyway.
     private const long SegmentGranularity = 2L << 20;
 
-    private sealed class Block
+    internal sealed class Block
     {
         public nint Address;
         public long Capacity;
         public bool IsFree;
+        public Reserve Home = null!;
         public Block? Previous;
         public Block? Next;
 
         public bool IsSegment => Previous is null && Next is null;
     }
 
+    /// <summary>Segments with their free blocks, sorted by capacity, ascending.</summary>
+    internal sealed class Reserve
+    {
+        public List<Block> Free { get; } = [];
+
+        /// <summary>Whether a segment was added since this was last set.</summary>
+        public bool HasGrown { get; set; }
+    }
+
     private readonly ICudaDriver driver = context.Driver;
     private readonly nint stream = context.Stream;
     private readonly Lock gate = new();
     private readonly Dictionary<nint, Block> live = [];
-    private readonly List<Block> free = [];
+    private readonly Reserve common = new();
+    private Reserve? entered;
     private readonly Stack<Block> spare = [];
 
     /// <inheritdoc/>
@@ -114,6 +128,44 @@ internal sealed class CudaMemory(CudaContext context) : IDeviceMemory, IDisposab
         }
     }
 
+    /// <summary>From now on memory comes from a reserve; what is freed goes back to where it came from.</summary>
+    public void Enter(Reserve reserve)
+    {
+        lock (gate)
+        {
+            entered = reserve;
+        }
+    }
+
+    /// <summary>From now on memory comes from what all share.</summary>
+    public void Leave()
+    {
+        lock (gate)
+        {
+            entered = null;
+        }
+    }
+
+    /// <summary>Hands a reserve's segments over to all; whoever holds memory of it keeps it.</summary>
+    public void Release(Reserve reserve)
+    {
+        lock (gate)
+        {
+            foreach (Block block in live.Values)
+            {
+                block.Home = block.Home == reserve ? common : block.Home;
+            }
+
+            foreach (Block block in reserve.Free)
+            {
+                block.Home = common;
+                InsertFree(block);
+            }
+
+            reserve.Free.Clear();
+        }
+    }
+
     /// <summary>Frees everything, live blocks included: the device is gone.</summary>
     public void Dispose()
     {
@@ -146,22 +198,26 @@ internal sealed class CudaMemory(CudaContext context) : IDeviceMemory, IDisposab
 
     private Block AllocateFromSegments(long capacity)
     {
-        int index = FirstAtLeast(capacity);
+        Reserve from = entered ?? common;
+        int index = FirstAtLeast(from.Free, capacity);
         Block block;
-        if (index < free.Count)
+        if (index < from.Free.Count)
         {
-            block = free[index];
-            free.RemoveAt(index);
+            block = from.Free[index];
+            from.Free.RemoveAt(index);
         }
         else
         {
-            block = AllocateSegment(capacity);
+            block = from == common ? AllocateSegment(capacity) : TakeSegment(capacity);
+            block.Home = from;
+            from.HasGrown = true;
         }
 
         if (block.Capacity > capacity)
         {
             Block rest = NewBlock(block.Address + (nint)capacity, block.Capacity - capacity);
             rest.IsFree = true;
+            rest.Home = block.Home;
             rest.Previous = block;
             rest.Next = block.Next;
             if (rest.Next is not null)
@@ -177,6 +233,22 @@ internal sealed class CudaMemory(CudaContext context) : IDeviceMemory, IDisposab
         block.IsFree = false;
         CachedBytes -= capacity;
         return block;
+    }
+
+    /// <summary>The smallest segment of the common memory that is free as a whole and large enough, or a new one.</summary>
+    private Block TakeSegment(long capacity)
+    {
+        for (int i = FirstAtLeast(common.Free, capacity); i < common.Free.Count; i++)
+        {
+            Block block = common.Free[i];
+            if (block.IsSegment)
+            {
+                common.Free.RemoveAt(i);
+                return block;
+            }
+        }
+
+        return AllocateSegment(capacity);
     }
 
     /// <summary>A new segment of at least that capacity: first of a comfortable size, then after giving back what is cached, at last of just the size that is needed.</summary>
@@ -230,7 +302,7 @@ internal sealed class CudaMemory(CudaContext context) : IDeviceMemory, IDisposab
     private Block NewBlock(nint address, long capacity)
     {
         Block block = spare.TryPop(out Block? old) ? old : new Block();
-        (block.Address, block.Capacity, block.IsFree, block.Previous, block.Next) = (address, capacity, false, null, null);
+        (block.Address, block.Capacity, block.IsFree, block.Home, block.Previous, block.Next) = (address, capacity, false, common, null, null);
         return block;
     }
 
@@ -250,6 +322,7 @@ internal sealed class CudaMemory(CudaContext context) : IDeviceMemory, IDisposab
     private void ReleaseFreeSegments()
     {
         context.MakeCurrent();
+        List<Block> free = common.Free;
         for (int i = free.Count - 1; i >= 0; i--)
         {
             if (free[i].IsSegment)
@@ -262,12 +335,12 @@ internal sealed class CudaMemory(CudaContext context) : IDeviceMemory, IDisposab
         }
     }
 
-    private void InsertFree(Block block) => free.Insert(FirstAtLeast(block.Capacity), block);
+    private static void InsertFree(Block block) => block.Home.Free.Insert(FirstAtLeast(block.Home.Free, block.Capacity), block);
 
-    private void RemoveFree(Block block) => free.RemoveAt(free.IndexOf(block, FirstAtLeast(block.Capacity)));
+    private static void RemoveFree(Block block) => block.Home.Free.RemoveAt(block.Home.Free.IndexOf(block, FirstAtLeast(block.Home.Free, block.Capacity)));
 
-    // The free list is sorted by capacity, ascending: the first large enough is the best fit.
-    private int FirstAtLeast(long capacity)
+    // The first that is large enough is the best fit.
+    private static int FirstAtLeast(List<Block> free, long capacity)
     {
         int low = 0;
         int high = free.Count;

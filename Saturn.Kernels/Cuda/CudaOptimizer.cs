@@ -37,21 +37,32 @@ internal sealed class CudaOptimizer : IOptimizerKernels
     /// <inheritdoc/>
     public void Update(in OptimizerStep step, ReadOnlySpan<OptimizerTensor> tensors)
     {
-        (uint key0, uint key1) = Philox.DeriveKey(step.NoiseSeed, step.NoiseStep);
+        if (!step.Scalars.IsNone && step.Scalars.ByteLength < OptimizerScalars.ByteLength(tensors.Length))
+        {
+            throw new ArgumentException(
+                $"The numbers of a step with {tensors.Length} tensors take {OptimizerScalars.ByteLength(tensors.Length)} bytes, but the buffer has {step.Scalars.ByteLength}.", nameof(step));
+        }
+
+        int scalarBytes = OptimizerScalars.ByteLength(0);
         UpdateRule rule = new()
         {
             GradientScale = step.GradientScale.Address,
+            DeviceScalars = step.Scalars.Address,
+            DeviceRates = step.Scalars.IsNone ? 0 : step.Scalars.Address + scalarBytes,
             Rule = (int)step.Rule,
             Nesterov = step.Nesterov ? 1 : 0,
             Momentum = step.Momentum,
             Beta1 = step.Beta1,
             Beta2 = step.Beta2,
             Epsilon = step.Epsilon,
-            FirstCorrection = (float)(1 / (1 - Math.Pow(step.Beta1, step.Step))),
-            SecondCorrection = (float)(1 / (1 - Math.Pow(step.Beta2, step.Step))),
-            Key0 = key0,
-            Key1 = key1,
+            Scalars = UpdateScalars.Of(step),
         };
+        if (!step.Scalars.IsNone)
+        {
+            // A launch that is to be repeated has the same arguments in every step.
+            rule.Scalars = default;
+        }
+
         while (!tensors.IsEmpty)
         {
             int count;
@@ -71,6 +82,10 @@ internal sealed class CudaOptimizer : IOptimizerKernels
             }
 
             tensors = tensors[count..];
+            if (!step.Scalars.IsNone)
+            {
+                rule.DeviceRates += OptimizerScalars.ByteLength(count) - scalarBytes;
+            }
         }
     }
 
@@ -141,25 +156,13 @@ internal sealed class CudaOptimizer : IOptimizerKernels
                 Columns = tensor.Columns,
                 TensorId = tensor.TensorId,
                 Vector = tensor.IsVector ? 1 : 0,
-                Rates = Rates(tensor, step.DecoupledWeightDecay),
+                Rates = step.Scalars.IsNone ? UpdateRates.Of(tensor, step.DecoupledWeightDecay) : default,
             };
             chunks += Chunks(tensor);
         }
 
         return chunks;
     }
-
-    private static UpdateRates Rates(in OptimizerTensor tensor, bool decoupled) => new()
-    {
-        LearningRate = tensor.LearningRate,
-        Decay = (decoupled ? 0 : tensor.WeightDecay) + 2 * tensor.L2,
-        Kept = decoupled ? 1 - tensor.LearningRate * tensor.WeightDecay : 1,
-        L1 = tensor.L1,
-        Noise = tensor.NoiseStandardDeviation,
-        NoiseThreshold = tensor.NoiseGradientThreshold,
-        Threshold = tensor.Threshold,
-        LastThreshold = tensor.LastThreshold,
-    };
 
     /// <summary>Fours of elements from one part of the gradient to the next; parts are read four elements at a time.</summary>
     private static uint PartFours(in OptimizerTensor tensor)

@@ -1,6 +1,7 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using Saturn.Kernels.Cuda.Compilation;
+using Saturn.Kernels.Families;
 
 namespace Saturn.Kernels.Cuda;
 
@@ -9,30 +10,15 @@ namespace Saturn.Kernels.Cuda;
 internal struct UpdateRule
 {
     public nint GradientScale;
+    public nint DeviceScalars;
+    public nint DeviceRates;
     public int Rule;
     public int Nesterov;
     public float Momentum;
     public float Beta1;
     public float Beta2;
     public float Epsilon;
-    public float FirstCorrection;
-    public float SecondCorrection;
-    public uint Key0;
-    public uint Key1;
-}
-
-/// <summary>The settings of one tensor that change from step to step.</summary>
-[StructLayout(LayoutKind.Sequential)]
-internal struct UpdateRates
-{
-    public float LearningRate;
-    public float Decay;
-    public float Kept;
-    public float L1;
-    public float Noise;
-    public float NoiseThreshold;
-    public float Threshold;
-    public float LastThreshold;
+    public UpdateScalars Scalars;
 }
 
 /// <summary>One tensor of an update.</summary>

@@ -130,6 +130,16 @@ internal sealed partial class ObservedKernels(Action<KernelCall, KernelBody> obs
             (device, at) => device.Convolution.FilterGradient(s, at(input), at(outputGradient), at(weightGradient), at(biasGradient), mode), 2.0 * s.MultiplyAdds, sharedScale: true);
     }
 
+    // A second device would divide a gradient otherwise; observed ones come finished, to the same bits.
+    public int FilterGradientParts(in ConvolutionShape shape, ElementType type) => 1;
+
+    public void FilterGradientInParts(
+        in ConvolutionShape shape, DeviceBuffer input, DeviceBuffer outputGradient, DeviceBuffer parts, DeviceBuffer biasGradient, GradientMode biasMode) =>
+        throw new InvalidOperationException("An observed device makes filter gradients in one piece.");
+
+    public void CombineFilterGradient(in Shape weight, int count, DeviceBuffer parts, DeviceBuffer weightGradient) =>
+        throw new InvalidOperationException("An observed device makes filter gradients in one piece.");
+
     public void Forward(Activation activation, in Shape shape, DeviceBuffer input, DeviceBuffer output, in ActivityReport activity)
     {
         var (s, report) = (shape, activity);

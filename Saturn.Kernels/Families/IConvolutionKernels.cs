@@ -63,4 +63,31 @@ public interface IConvolutionKernels
     /// </summary>
     void FilterGradient(
         in ConvolutionShape shape, DeviceBuffer input, DeviceBuffer outputGradient, DeviceBuffer weightGradient, DeviceBuffer biasGradient, GradientMode mode);
+
+    /// <summary>
+    /// How many parts <see cref="FilterGradientInParts"/> leaves of ∂L/∂w: a number of the sizes only. 1 where the kernels make a finished gradient, so that there is nothing to leave in parts.
+    /// </summary>
+    /// <param name="shape">The sizes.</param>
+    /// <param name="type">What x and ∂L/∂y are.</param>
+    int FilterGradientParts(in ConvolutionShape shape, ElementType type);
+
+    /// <summary>
+    /// ∂L/∂w in parts, for those who read it once and can add while they read: the elementwise sum of <see cref="FilterGradientParts"/> float32 arrays, each laid out as the weight with
+    /// its padding zero, one after the other. Added in ascending order they are, bit for bit, what <see cref="FilterGradient"/> writes. Only where there is more than one part.
+    /// </summary>
+    /// <param name="shape">The sizes.</param>
+    /// <param name="input">x.</param>
+    /// <param name="outputGradient">∂L/∂y.</param>
+    /// <param name="parts">Overwritten with all parts.</param>
+    /// <param name="biasGradient">∂L/∂bias, finished; or None.</param>
+    /// <param name="biasMode">Whether to overwrite ∂L/∂bias or to add to it.</param>
+    void FilterGradientInParts(
+        in ConvolutionShape shape, DeviceBuffer input, DeviceBuffer outputGradient, DeviceBuffer parts, DeviceBuffer biasGradient, GradientMode biasMode);
+
+    /// <summary>Adds the parts of ∂L/∂w in ascending order and overwrites <paramref name="weightGradient"/>.</summary>
+    /// <param name="weight">The weight's shape.</param>
+    /// <param name="count">The number of parts.</param>
+    /// <param name="parts">What <see cref="FilterGradientInParts"/> has left.</param>
+    /// <param name="weightGradient">∂L/∂w.</param>
+    void CombineFilterGradient(in Shape weight, int count, DeviceBuffer parts, DeviceBuffer weightGradient);
 }

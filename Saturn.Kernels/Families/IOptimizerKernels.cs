@@ -29,9 +29,13 @@ public enum OptimizerRule
 /// <param name="GradientScale">One device float that multiplies every gradient before anything else (clipping, averaging), or None for 1.</param>
 /// <param name="NoiseSeed">Seed of the noise.</param>
 /// <param name="NoiseStep">Training step of the noise, from 0.</param>
+/// <param name="Scalars">
+/// Device memory with what <see cref="OptimizerScalars.Write"/> wrote for this step; an update that reads it can be recorded and repeated, since what changes from step to step (Adam's
+/// corrections, the noise's key, the rates of the tensors) is read when it runs. None: all of it goes along with the call. The host processor takes None only.
+/// </param>
 public readonly record struct OptimizerStep(
     OptimizerRule Rule, long Step, float Momentum, bool Nesterov, float Beta1, float Beta2, float Epsilon, bool DecoupledWeightDecay,
-    DeviceBuffer GradientScale, ulong NoiseSeed, ulong NoiseStep);
+    DeviceBuffer GradientScale, ulong NoiseSeed, ulong NoiseStep, DeviceBuffer Scalars = default);
 
 /// <summary>
 /// One parameter of a multi-tensor update, seen as [Rows, Middle, Columns] with pitched columns: a filter is [out, taps, in], a vector such as γ or a

@@ -25,6 +25,9 @@ public sealed class WeightMasks : IDisposable
         }
     }
 
+    /// <summary>Changes with every change of a mask.</summary>
+    public long Version { get; private set; }
+
     /// <summary>The weights that can be masked, in the order of the model.</summary>
     public IReadOnlyCollection<Parameter> Weights => masks.Keys;
 
@@ -52,6 +55,7 @@ public sealed class WeightMasks : IDisposable
             closed += open[i] ? 0 : 1;
         }
 
+        Version++;
         masks[parameter].CopyFrom(values);
         absent[parameter] = closed;
         Apply(parameter, parameter.Value);
@@ -89,6 +93,7 @@ public sealed class WeightMasks : IDisposable
     /// <summary>Puts a gathered mask in the place of the old one.</summary>
     internal void Replace(Parameter parameter, Tensor mask)
     {
+        Version++;
         masks[parameter].Dispose();
         masks[parameter] = mask;
         absent[parameter] = mask.ToArray().LongCount(value => value == 0);
@@ -97,6 +102,7 @@ public sealed class WeightMasks : IDisposable
     /// <summary>Frees the masks of weights that went with their branch.</summary>
     internal void ForgetRemoved()
     {
+        Version++;
         foreach (Parameter parameter in masks.Keys.Where(parameter => parameter.IsRemoved).ToArray())
         {
             masks[parameter].Dispose();

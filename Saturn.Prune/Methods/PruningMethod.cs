@@ -9,6 +9,8 @@ namespace Saturn.Prune.Methods;
 /// </summary>
 public abstract class PruningMethod : IDisposable
 {
+    private bool? actsInUpdate;
+
     /// <summary>λ of the step that was last prepared; 0 for methods without pressure.</summary>
     public virtual double Lambda => 0;
 
@@ -17,6 +19,11 @@ public abstract class PruningMethod : IDisposable
 
     /// <summary>Whether single weights come and go, so that the stability of their set is worth a log.</summary>
     public virtual bool ChangesSingleWeights => false;
+
+    /// <summary>Whether the method does something between the backward pass and the end of the update, so that its steps cannot be repeated from a recording.</summary>
+    public bool ActsInUpdate => actsInUpdate ??= IsOverridden(BeforeUpdate) || IsOverridden(AfterUpdate);
+
+    private static bool IsOverridden(Action<PruningRun, long> moment) => moment.Method.DeclaringType != typeof(PruningMethod);
 
     /// <summary>Checks the settings on their own.</summary>
     /// <exception cref="ArgumentException">One sentence: the setting, what it must be, what came.</exception>

@@ -1,6 +1,7 @@
 using NUnit.Framework;
 using Saturn.Kernels;
 using Saturn.Kernels.Families;
+using Saturn.Tests.References;
 
 namespace Saturn.Tests.Kernels;
 
@@ -13,12 +14,8 @@ public abstract class BFloat16Test(string deviceName) : KernelTest(deviceName)
     /// <summary>Half a unit in the last place, relative, at its largest.</summary>
     protected const double OneRounding = 1.0 / 256;
 
-    /// <summary>Rounds to nearest even by hand, on the bits.</summary>
-    protected static float Round(float value)
-    {
-        uint bits = BitConverter.SingleToUInt32Bits(value);
-        return float.IsNaN(value) ? value : BitConverter.UInt32BitsToSingle((bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000);
-    }
+    /// <summary>The nearest value that bfloat16 holds.</summary>
+    protected static float Round(float value) => float.IsNaN(value) ? value : RoundingReference.FromBFloat16(RoundingReference.ToBFloat16(value));
 
     /// <summary>What one rounding makes of a reference.</summary>
     protected static double[] Rounded(IEnumerable<double> values) => [.. values.Select(value => (double)Round((float)value))];
@@ -33,7 +30,7 @@ public abstract class BFloat16Test(string deviceName) : KernelTest(deviceName)
         for (int i = 0; i < values.Length; i++)
         {
             Assert.That(Round(values[i]), Is.EqualTo(values[i]), "an input that bfloat16 holds");
-            stored[i / shape.Channels * shape.Pitch + i % shape.Channels] = (ushort)(BitConverter.SingleToUInt32Bits(values[i]) >> 16);
+            stored[i / shape.Channels * shape.Pitch + i % shape.Channels] = RoundingReference.ToBFloat16(values[i]);
         }
 
         return UploadPacked<ushort>(stored) with { Type = ElementType.BFloat16 };
@@ -56,7 +53,7 @@ public abstract class BFloat16Test(string deviceName) : KernelTest(deviceName)
             (int row, int channel) = (i / shape.Pitch, i % shape.Pitch);
             if (channel < shape.Channels)
             {
-                values[row * shape.Channels + channel] = BitConverter.UInt32BitsToSingle((uint)stored[i] << 16);
+                values[row * shape.Channels + channel] = RoundingReference.FromBFloat16(stored[i]);
             }
             else if ((stored[i] & 0x7FFF) != 0)
             {

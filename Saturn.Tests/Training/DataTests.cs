@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.IO.Compression;
 using NUnit.Framework;
+using Saturn.Engine;
 using Saturn.Kernels;
 using Saturn.Kernels.Cpu;
 using Saturn.Training.Data;
@@ -120,14 +121,14 @@ public sealed class DataTests
         {
             using TrainingBatches batches = new(training, assembler, 16, 2, first, 9, augment: true);
             Assert.That(batches.Count, Is.EqualTo(6), "the last partial batch is dropped");
-            float[] values = [];
+            using Tensor images = Tensor.AllocateUnscoped(device, new Shape(16, training.Height, training.Width, training.Channels));
+            using Tensor labels = Tensor.AllocateUnscoped(device, new Shape(16), ElementType.Int32);
             for (int b = first; b <= 3; b++)
             {
-                using Saturn.Engine.TensorScope scope = new();
-                values = batches.Next(device).Images.ToArray();
+                batches.Next(images, labels);
             }
 
-            return values;
+            return images.ToArray();
         }
     }
 

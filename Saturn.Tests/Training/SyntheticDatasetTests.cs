@@ -38,10 +38,12 @@ public sealed class SyntheticDatasetTests
         for (int epoch = 0; step < steps; epoch++)
         {
             using TrainingBatches batches = new(training, assembler, Batch, epoch, 0, 1, augment: false);
+            using Tensor images = Tensor.AllocateUnscoped(device, new Shape(Batch, training.Height, training.Width, training.Channels));
+            using Tensor labels = Tensor.AllocateUnscoped(device, new Shape(Batch), ElementType.Int32);
             for (int b = 0; b < batches.Count && step < steps; b++, step++)
             {
                 using TensorScope scope = new();
-                var (images, labels) = batches.Next(device);
+                batches.Next(images, labels);
                 Operation.SoftmaxCrossEntropy(network.Forward(Operation.Flatten(images)), labels).Backward();
                 optimizer.Step();
             }

@@ -1,5 +1,4 @@
 using Saturn.Engine;
-using Saturn.Kernels;
 
 namespace Saturn.Training.Data;
 
@@ -61,9 +60,9 @@ public sealed class TrainingBatches : IDisposable
     /// <summary>Batches of the epoch.</summary>
     public int Count { get; }
 
-    /// <summary>The next batch as tensors [batch, height, width, channels] and [batch] in the current scope.</summary>
+    /// <summary>Copies the next batch to tensors [batch, height, width, channels] and [batch].</summary>
     /// <exception cref="InvalidOperationException">The epoch is over.</exception>
-    public (Tensor Images, Tensor Labels) Next(Device device)
+    public void Next(Tensor x, Tensor y)
     {
         if (next >= Count)
         {
@@ -77,12 +76,9 @@ public sealed class TrainingBatches : IDisposable
         }
 
         int slot = next++ % RingSize;
-        Tensor x = Tensor.Allocate(device, new Shape(batch, dataset.Height, dataset.Width, dataset.Channels));
         x.CopyFromStored<float>(images[slot]);
-        Tensor y = Tensor.Allocate(device, new Shape(batch), ElementType.Int32);
         y.CopyFromStored<int>(labels[slot]);
         free.Release();
-        return (x, y);
     }
 
     /// <summary>Stops the thread.</summary>

@@ -101,6 +101,9 @@ internal static class TrainCommand
         Option<ulong> seed = Add<ulong>(command, "--seed", "Seed of everything random; the same seed gives the same run.", 0);
         Option<string> device = Add(command, "--device", $"Where to run: {string.Join(", ", Devices.Names)}.", Devices.Default);
         Option<string> precision = AddPrecision(command);
+        Option<string> graph = Add(
+            command, "--graph", "Repeat recorded steps as one CUDA graph each: auto (on a CUDA device, where the method allows it), on or off; the result has the same bits.", defaults.Graph)
+            .Accept("auto", "on", "off");
         Option<int?> threads = Add<int?>(command, "--threads", "Worker threads on the CPU (default: one a processor).", null);
         Option<string> run = Add(command, "--run", "Name of the run; its folder is RUNS/NAME.", defaults.Run);
         Option<string> runs = Add(command, "--runs", "Folder of all runs.", "runs");
@@ -202,6 +205,7 @@ internal static class TrainCommand
                 Seed = result.GetValue(seed),
                 Device = result.GetValue(device)!,
                 Precision = PrecisionOf(result, precision),
+                Graph = result.GetValue(graph)!,
                 Threads = result.GetValue(threads),
                 Run = result.GetValue(run)!,
                 CountDead = result.GetValue(countDead),

@@ -1,0 +1,169 @@
+using NUnit.Framework;
+using Saturn.Emulator;
+using Saturn.Engine;
+using Saturn.Engine.Operations;
+using Saturn.Engine.Optimizers;
+using Saturn.Kernels;
+using Saturn.Kernels.Cuda;
+using Saturn.Kernels.Families;
+using Saturn.Layers.Models;
+using Saturn.Prune;
+
+namespace Saturn.Tests.Cuda;
+
+/// <summary>Training steps repeated from a graph: the bits of steps launched one by one, through a removal in their middle, without waiting and without memory left behind.</summary>
+public sealed class StepGraphTests
+{
+    private const int Batch = 4;
+    private static readonly ModelRecipe Recipe = new("resnet18", 4, 10, 8, 8, 3);
+
+    private sealed record Outcome(float[] Losses, Dictionary<string, float[]> State, Dictionary<string, int[]?> Channels, int Removed, int Recordings, long Repetitions);
+
+    [TestCase(true, "sgd", 1)]
+    [TestCase(false, "sgd", 1)]
+    [TestCase(false, "adam", 2)]
+    [TestCase(false, "directional", 1)]
+    public void Twenty_steps_with_a_removal_have_the_bits_of_single_launches(bool isChecked, string rule, int accumulate)
+    {
+        Nvrtc.Require();
+        Outcome single = Train(isChecked, rule, accumulate, false);
+        Outcome graph = Train(isChecked, rule, accumulate, true);
+        Assert.That(graph.Removed, Is.EqualTo(single.Removed).And.GreaterThanOrEqualTo(3));
+        Assert.That(graph.Recordings, Is.EqualTo(2), "one before the removal and one after it");
+        Assert.That(graph.Repetitions, Is.GreaterThanOrEqualTo(10));
+        Assert.That(graph.Channels, Is.EqualTo(single.Channels));
+        Assert.That(graph.Losses, Is.EqualTo(single.Losses));
+        Assert.That(graph.State.Keys, Is.EquivalentTo(single.State.Keys));
+        foreach ((string name, float[] values) in graph.State)
+        {
+            Assert.That(values, Is.EqualTo(single.State[name]), name);
+        }
+    }
+
+    private static Outcome Train(bool isChecked, string rule, int accumulate, bool asGraph)
+    {
+        EmulatedDriver driver = new(new EmulatorOptions(Checked: isChecked, Workers: 2));
+        Outcome outcome;
+        using (CudaDevice device = new("emulated", driver))
+        {
+            outcome = Train(device, driver, rule, accumulate, asGraph);
+            Assert.That(device.Memory.LiveBytes, Is.Zero);
+        }
+
+        Assert.That(driver.Leaks, Is.Empty);
+        return outcome;
+    }
+
+    private static Outcome Train(CudaDevice device, EmulatedDriver driver, string rule, int accumulate, bool asGraph)
+    {
+        const int Steps = 20;
+        using Model model = ModelFactory.Create(Recipe, device);
+        model.Initialize(3);
+        foreach (Parameter shift in model.Parameters.Where(parameter => parameter.Role == ParameterRole.NormalizationShift))
+        {
+            float[] values = shift.Value.ToArray();
+            Array.Fill(values, 0.5f);
+            shift.Value.CopyFrom(values);
+        }
+
+        Silence(model, "layer1.0.bn1.bias", 1);
+        Silence(model, "layer3.1.bn1.bias", 0, 7);
+        IReadOnlyList<ParameterGroup> groups = PruningRun.CreateGroups(model, 0.01, 5e-4);
+        using Optimizer optimizer = rule switch
+        {
+            "adam" => new Adam(groups) { MaximumGradientNorm = 1 },
+            "directional" => new DirectionalPruning(groups, 1e-4, 0.6, 0.9),
+            _ => new Sgd(groups),
+        };
+        optimizer.NoiseSeed = 7;
+        DemonPruningOptions options = new() { Lambda = 0.01, NoiseStandardDeviation = 1e-3, PruneEvery = 10, FoldConstants = false };
+        using PruningRun pruning = new(model, optimizer, new DemonPruning(options), Steps, Recipe.InputShape(Batch), Batch * accumulate);
+        using Tensor census = Tensor.AllocateUnscoped(device, Recipe.InputShape(Batch));
+        device.Random.Uniform(census.Shape, new RandomKey(2, 0, 0), -1, 1, census.Buffer);
+        pruning.CensusImages = visit => visit(census);
+        Tensor[] images = [.. Enumerable.Range(0, accumulate).Select(_ => Tensor.AllocateUnscoped(device, Recipe.InputShape(Batch)))];
+        using Tensor labels = Tensor.AllocateUnscoped(device, new Shape(Batch), ElementType.Int32);
+        device.Clear(labels.Buffer);
+        device.Upload(System.Runtime.InteropServices.MemoryMarshal.AsBytes<int>([0, 3, 7, 9]), labels.Buffer);
+        using Tensor losses = Tensor.AllocateUnscoped(device, new Shape(accumulate));
+        device.Clear(losses.Buffer);
+        using StepGraph graph = new(device, optimizer, model.Activities);
+        List<float> seen = [];
+        int removed = 0;
+        for (int step = 0; step < Steps; step++)
+        {
+            for (int i = 0; i < accumulate; i++)
+            {
+                device.Random.Uniform(images[i].Shape, new RandomKey(1, (uint)i, (ulong)step), -1, 1, images[i].Buffer);
+            }
+
+            foreach (ParameterGroup group in optimizer.Groups)
+            {
+                group.LearningRate = 0.01 / (1 + step);
+            }
+
+            model.BeginStep(step);
+            pruning.BeforeStep(step);
+            long repetitions = graph.Repetitions;
+            long before = driver.SynchronizingCalls;
+            if (asGraph)
+            {
+                pruning.TakeStep(graph, Passes, 1.0 / accumulate);
+                if (graph.Repetitions > repetitions)
+                {
+                    Assert.That(driver.SynchronizingCalls - before, Is.Zero, "a repeated step never waits");
+                }
+            }
+            else
+            {
+                Passes();
+                pruning.Update(1.0 / accumulate);
+            }
+
+            seen.AddRange(losses.ToArray());
+            removed += pruning.AfterStep(step + 1)?.Removed ?? 0;
+        }
+
+        Dictionary<string, float[]> state = model.Parameters.ToDictionary(parameter => parameter.Name, parameter => parameter.Value.ToArray());
+        foreach (Parameter parameter in optimizer.Parameters)
+        {
+            int index = 0;
+            foreach (Tensor moment in optimizer.MomentsOf(parameter))
+            {
+                state[$"{parameter.Name}, moment {index++}"] = moment.ToArray();
+            }
+        }
+
+        foreach (ChannelActivity activity in model.Activities)
+        {
+            state[activity.Name] = [.. activity.ReadActive().Select(flag => flag ? 1f : 0)];
+        }
+
+        Array.ForEach(images, tensor => tensor.Dispose());
+        Assert.That(graph.Refusal, Is.Null);
+        return new Outcome([.. seen], state, model.Activities.ToDictionary(activity => activity.Name, activity => activity.OriginalChannels), removed, graph.Recordings, graph.Repetitions);
+
+        void Passes()
+        {
+            for (int i = 0; i < accumulate; i++)
+            {
+                using TensorScope scope = new();
+                Tensor loss = Operation.SoftmaxCrossEntropy(model.Forward(images[i]), labels);
+                device.Copy(loss.Buffer.Slice(0, sizeof(float)), losses.Buffer.Slice(i * sizeof(float), sizeof(float)));
+                loss.Backward();
+            }
+        }
+    }
+
+    private static void Silence(Model model, string bias, params int[] channels)
+    {
+        Parameter parameter = model.Parameters.Single(candidate => candidate.Name == bias);
+        float[] values = parameter.Value.ToArray();
+        foreach (int channel in channels)
+        {
+            values[channel] = -50;
+        }
+
+        parameter.Value.CopyFrom(values);
+    }
+}

@@ -1,0 +1,77 @@
+// Filter gradient of a convolution on tensor cores: operands bf16 as they lie in memory, or float32 rounded to tf32; float32 sums. Images NHWC, filters
+// [out, kernelHeight, kernelWidth, in/groups]. Groups must start on multiples of 8 channels.
+//
+//   ∂w[o, r, s, i] = Σ_{n,oh,ow} ∂y[n, oh, ow, o]·x[n, oh·stride + r·dilation − padding, ow·stride + s·dilation − padding, i]
+//
+// One product C[o, (tap, i)] a group, with the output's pixels as depth: both operands have their elements, not the depth, contiguous, in memory as in shared memory; bf16
+// is transposed by ldmatrix, tf32 read four elements at a time. There are few tiles of C but many pixels, so the pixels are divided into splits, a number of the sizes
+// only; every split writes partial sums [split][out][taps·pitch] laid out as the weight, padding zero. combineFilterGradient adds them in ascending order, or the optimizer does.
+//
+// Launch: a block of 128 threads a tile of C (rows × columns of the name) and split: tiles in x, splits in y, groups in z. 256 · (rows + columns) bytes of dynamic shared
+// memory, for tf32 4 KB more.
+//
+// Moved: ∂y once a column of tiles and x once a tap and row of tiles, mostly out of the second-level cache; the partial sums once, and once more by who adds them up.
+// Limits, predicted and not measured: from 64 channels on the tensor cores, 2·pixels·taps·in·out operations, of which mma.sync reaches at most about 65 % of wgmma's rate on compute
+// capability 9.0; a warp of 64 × 64 reads shared memory for 32 clocks where the tensor cores are busy for 32. Below 64 channels, the copies: 16 bytes feed few products.
+#include "filter_gradient.cuh"
+#include "tensor_product.cuh"
+
+template <class Product>
+__device__ inline void filterGradient(const FilterGradientArguments& arguments)
+{
+    extern __shared__ __align__(128) char shared[];
+    FilterGradientPart<Product::rows, Product::columns> part(arguments);
+    FilterGradientSource<typename Product::Left::Element, typename Product::Left, typename Product::Right, Product::depths, Product::threads> source(arguments, part);
+    Product product;
+    product.multiply(source, divideUp<int32>(part.pixels, Product::depths), shared);
+
+    float* partials = part.partials(arguments);
+#pragma unroll
+    for (int run = 0; run < Product::runs; run++)
+    {
+        int32 element = part.firstColumn + Product::column(run);
+        if (element >= part.totalColumns)
+        {
+            continue;
+        }
+
+        // A pitch is a multiple of 8, so a run is of one tap. Products with the padding are zero, unless they are with something infinite.
+        int32 channels = arguments.inputChannels - element % arguments.depth;
+#pragma unroll
+        for (int i = 0; i < Product::rowFragments; i++)
+        {
+#pragma unroll
+            for (int half = 0; half < 2; half++)
+            {
+                int32 output = part.firstRow + Product::row(i, half);
+                if (output < arguments.outputChannels)
+                {
+                    float* target = partials + static_cast<int64>(output) * part.totalColumns + element;
+                    float values[Product::runLength];
+#pragma unroll
+                    for (int j = 0; j < Product::runLength; j++)
+                    {
+                        values[j] = j < channels ? product.sum(i, half, run, j) : 0.0f;
+                    }
+
+                    storeRun(target, values);
+                }
+            }
+        }
+    }
+}
+
+#define ENTRY_POINTS(rows, columns, rowWarps, columnWarps)                                                                                                       \
+    extern "C" __global__ void __launch_bounds__(128) filterGradientBf16_##rows##x##columns(const __grid_constant__ FilterGradientArguments arguments)           \
+    {                                                                                                                                                            \
+        filterGradient<TensorProduct<Bf16Outer<rows>, Bf16Outer<columns>, rowWarps, columnWarps>>(arguments);                                                    \
+    }                                                                                                                                                            \
+    extern "C" __global__ void __launch_bounds__(128) filterGradientTf32_##rows##x##columns(const __grid_constant__ FilterGradientArguments arguments)           \
+    {                                                                                                                                                            \
+        filterGradient<TensorProduct<Tf32Outer<rows>, Tf32Outer<columns>, rowWarps, columnWarps>>(arguments);                                                    \
+    }
+
+ENTRY_POINTS(128, 128, 2, 2)
+ENTRY_POINTS(64, 128, 2, 2)
+ENTRY_POINTS(128, 64, 2, 2)
+ENTRY_POINTS(32, 128, 1, 4)
