@@ -46,13 +46,16 @@ public static class TestDevices
         "cpu 256-bit" => new CpuDevice(3, wide: false),
         "cpu 512-bit" => new CpuDevice(3, wide: true),
         "cpu observed" => new ObservedDevice(new CpuDevice(workers: 3), new Observation(Tolerance: 1e-4)),
-        "emulated" => OpenEmulated(name, Precision.Fp32),
-        "emulated tf32" => OpenEmulated("emulated", Precision.Tf32),
-        "emulated bf16" => OpenEmulated("emulated", Precision.Bf16),
-        _ when name.StartsWith("cuda:", StringComparison.Ordinal) => name.Split(' ') is [string cuda, string precision]
-            ? OpenCuda(cuda, Enum.Parse<Precision>(precision, ignoreCase: true))
-            : OpenCuda(name, Precision.Fp32),
-        _ => Devices.Open(name),
+        _ when name.EndsWith(" tf32", StringComparison.Ordinal) => Open(name.Split(' ')[0], Precision.Tf32),
+        _ when name.EndsWith(" bf16", StringComparison.Ordinal) => Open(name.Split(' ')[0], Precision.Bf16),
+        _ => Open(name, Precision.Fp32),
+    };
+
+    private static Device Open(string name, Precision precision) => name switch
+    {
+        "emulated" => OpenEmulated(name, precision),
+        _ when name.StartsWith("cuda:", StringComparison.Ordinal) => OpenCuda(name, precision),
+        _ => Devices.Open(name, precision: precision),
     };
 
     // Without NVRTC there is nothing to emulate: the test is skipped with the reason.

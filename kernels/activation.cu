@@ -188,7 +188,7 @@ extern "C" __global__ void __launch_bounds__(256) activationForward(const __grid
 
 extern "C" __global__ void __launch_bounds__(256) activationForwardBf16(const __grid_constant__ ActivationArguments arguments)
 {
-    forwardByKind<Bf16>(arguments);
+    forwardByKind<BFloat16>(arguments);
 }
 
 extern "C" __global__ void __launch_bounds__(256) activationBackward(const __grid_constant__ ActivationGradientArguments arguments)
@@ -198,5 +198,5 @@ extern "C" __global__ void __launch_bounds__(256) activationBackward(const __gri
 
 extern "C" __global__ void __launch_bounds__(256) activationBackwardBf16(const __grid_constant__ ActivationGradientArguments arguments)
 {
-    backwardByKind<Bf16>(arguments);
+    backwardByKind<BFloat16>(arguments);
 }

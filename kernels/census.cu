@@ -64,7 +64,7 @@ extern "C" __global__ void __launch_bounds__(256) flag(const __grid_constant__ F
 
 extern "C" __global__ void __launch_bounds__(256) flagBf16(const __grid_constant__ FlagArguments arguments)
 {
-    flagRows<Bf16>(arguments);
+    flagRows<BFloat16>(arguments);
 }
 
 // Extrema and sum of one channel; the identity is (−∞, +∞, 0).
@@ -149,7 +149,7 @@ extern "C" __global__ void __launch_bounds__(256) statistics(const __grid_consta
 
 extern "C" __global__ void __launch_bounds__(256) statisticsBf16(const __grid_constant__ StatisticsArguments arguments)
 {
-    statisticsOfSlab<Bf16>(arguments);
+    statisticsOfSlab<BFloat16>(arguments);
 }
 
 extern "C" __global__ void __launch_bounds__(256) mergeStatistics(const __grid_constant__ StatisticsArguments arguments)

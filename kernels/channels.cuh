@@ -8,7 +8,7 @@
 #include "tensor_core.cuh"
 
 // An element of an array of bfloat16: the upper half of a float32.
-struct Bf16
+struct BFloat16
 {
     unsigned short bits;
 };
@@ -112,12 +112,12 @@ __device__ inline Channels<8> unpackChannels(uint4 pairs)
     return {{lowerBf16(pairs.x), upperBf16(pairs.x), lowerBf16(pairs.y), upperBf16(pairs.y), lowerBf16(pairs.z), upperBf16(pairs.z), lowerBf16(pairs.w), upperBf16(pairs.w)}};
 }
 
-__device__ inline Channels<8> loadChannels(const Bf16* address)
+__device__ inline Channels<8> loadChannels(const BFloat16* address)
 {
     return unpackChannels(*reinterpret_cast<const uint4*>(address));
 }
 
-__device__ inline Channels<8> storeChannels(Bf16* address, const Channels<8>& values)
+__device__ inline Channels<8> storeChannels(BFloat16* address, const Channels<8>& values)
 {
     uint4 pairs = make_uint4(
         packBf16(values.at[0], values.at[1]), packBf16(values.at[2], values.at[3]), packBf16(values.at[4], values.at[5]), packBf16(values.at[6], values.at[7]));
@@ -127,9 +127,9 @@ __device__ inline Channels<8> storeChannels(Bf16* address, const Channels<8>& va
 
 // One element.
 __device__ inline float loadElement(const float* address) { return *address; }
-__device__ inline float loadElement(const Bf16* address) { return lowerBf16(address->bits); }
+__device__ inline float loadElement(const BFloat16* address) { return lowerBf16(address->bits); }
 __device__ inline void storeElement(float* address, float value) { *address = value; }
-__device__ inline void storeElement(Bf16* address, float value) { address->bits = static_cast<unsigned short>(packBf16(value, 0.0f)); }
+__device__ inline void storeElement(BFloat16* address, float value) { address->bits = static_cast<unsigned short>(packBf16(value, 0.0f)); }
 
 // Zeros in place of what lies in the padding.
 template <int count>

@@ -293,7 +293,7 @@ extern "C" __global__ void __launch_bounds__(256) accumulate(const __grid_consta
 
 extern "C" __global__ void __launch_bounds__(256) accumulateBf16(const __grid_constant__ AccumulateArguments arguments)
 {
-    accumulateRows<Bf16>(arguments);
+    accumulateRows<BFloat16>(arguments);
 }
 
 template <class Stored>
@@ -320,7 +320,7 @@ extern "C" __global__ void __launch_bounds__(256) fill(const __grid_constant__ F
 
 extern "C" __global__ void __launch_bounds__(256) fillBf16(const __grid_constant__ FillArguments arguments)
 {
-    fillRows<Bf16>(arguments);
+    fillRows<BFloat16>(arguments);
 }
 
 template <class Stored>
@@ -352,12 +352,12 @@ extern "C" __global__ void __launch_bounds__(256) mappedAdd(const __grid_constan
 
 extern "C" __global__ void __launch_bounds__(256) mappedAddBf16(const __grid_constant__ MappedAddArguments arguments)
 {
-    mappedAddRows<Bf16>(arguments);
+    mappedAddRows<BFloat16>(arguments);
 }
 
 extern "C" __global__ void __launch_bounds__(256) widen(const __grid_constant__ ConvertArguments arguments)
 {
-    constexpr int owned = ownedChannels<Bf16>;
+    constexpr int owned = ownedChannels<BFloat16>;
     int32 channel = firstChannel<owned>();
     if (channel >= arguments.pitch)
     {
@@ -367,7 +367,7 @@ extern "C" __global__ void __launch_bounds__(256) widen(const __grid_constant__ 
     for (int32 row = firstRow(); row < arguments.rows; row += rowStep())
     {
         int64 at = static_cast<int64>(row) * arguments.pitch + channel;
-        Channels<owned> values = loadChannels(static_cast<const Bf16*>(arguments.input) + at);
+        Channels<owned> values = loadChannels(static_cast<const BFloat16*>(arguments.input) + at);
         float* target = static_cast<float*>(arguments.output) + at;
         storeFloats(target, arguments.accumulate != 0 ? loadFloats<owned>(target) + values : values);
     }
@@ -375,7 +375,7 @@ extern "C" __global__ void __launch_bounds__(256) widen(const __grid_constant__ 
 
 extern "C" __global__ void __launch_bounds__(256) narrow(const __grid_constant__ ConvertArguments arguments)
 {
-    constexpr int owned = ownedChannels<Bf16>;
+    constexpr int owned = ownedChannels<BFloat16>;
     int32 channel = firstChannel<owned>();
     if (channel >= arguments.pitch)
     {
@@ -386,7 +386,7 @@ extern "C" __global__ void __launch_bounds__(256) narrow(const __grid_constant__
     {
         int64 at = static_cast<int64>(row) * arguments.pitch + channel;
         Channels<owned> values = loadFloats<owned>(static_cast<const float*>(arguments.input) + at);
-        Bf16* target = static_cast<Bf16*>(arguments.output) + at;
+        BFloat16* target = static_cast<BFloat16*>(arguments.output) + at;
         storeChannels(target, arguments.accumulate != 0 ? loadChannels(target) + values : values);
     }
 }

@@ -167,7 +167,7 @@ extern "C" __global__ void __launch_bounds__(256) moments(const __grid_constant_
 
 extern "C" __global__ void __launch_bounds__(256) momentsBf16(const __grid_constant__ MomentsArguments arguments)
 {
-    momentsOfSlab<Bf16>(arguments);
+    momentsOfSlab<BFloat16>(arguments);
 }
 
 // Moments of a set of values, and their union with another's.
@@ -329,7 +329,7 @@ extern "C" __global__ void __launch_bounds__(256) apply(const __grid_constant__ 
 
 extern "C" __global__ void __launch_bounds__(256) applyBf16(const __grid_constant__ ApplyArguments arguments)
 {
-    applyRows<Bf16>(arguments);
+    applyRows<BFloat16>(arguments);
 }
 
 // dz from dy and the value that decides the side: positive values pass, others are multiplied by the slope.
@@ -404,7 +404,7 @@ extern "C" __global__ void __launch_bounds__(256) backwardSums(const __grid_cons
 
 extern "C" __global__ void __launch_bounds__(256) backwardSumsBf16(const __grid_constant__ BackwardArguments arguments)
 {
-    sumsOfSlab<Bf16>(arguments);
+    sumsOfSlab<BFloat16>(arguments);
 }
 
 extern "C" __global__ void __launch_bounds__(256) backwardFactors(const __grid_constant__ FactorsArguments arguments)
@@ -504,7 +504,7 @@ extern "C" __global__ void __launch_bounds__(256) backwardApply(const __grid_con
 
 extern "C" __global__ void __launch_bounds__(256) backwardApplyBf16(const __grid_constant__ BackwardArguments arguments)
 {
-    backwardRows<Bf16>(arguments);
+    backwardRows<BFloat16>(arguments);
 }
 
 // The gradient of a mapped shortcut: dz of the output channel that each of its channels feeds. It runs before backwardApply, which may overwrite dy.
@@ -540,5 +540,5 @@ extern "C" __global__ void __launch_bounds__(256) residualGradient(const __grid_
 
 extern "C" __global__ void __launch_bounds__(256) residualGradientBf16(const __grid_constant__ ResidualGradientArguments arguments)
 {
-    residualGradientRows<Bf16>(arguments);
+    residualGradientRows<BFloat16>(arguments);
 }

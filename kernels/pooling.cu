@@ -146,7 +146,7 @@ extern "C" __global__ void __launch_bounds__(256) maximumForward(const __grid_co
 
 extern "C" __global__ void __launch_bounds__(256) maximumForwardBf16(const __grid_constant__ PoolingArguments arguments)
 {
-    maximumOfWindows<Bf16>(arguments);
+    maximumOfWindows<BFloat16>(arguments);
 }
 
 template <class Stored>
@@ -188,7 +188,7 @@ extern "C" __global__ void __launch_bounds__(256) averageForward(const __grid_co
 
 extern "C" __global__ void __launch_bounds__(256) averageForwardBf16(const __grid_constant__ PoolingArguments arguments)
 {
-    averageOfWindows<Bf16>(arguments);
+    averageOfWindows<BFloat16>(arguments);
 }
 
 // Winners decide in maximum pooling; every window gives its share in average pooling.
@@ -251,7 +251,7 @@ extern "C" __global__ void __launch_bounds__(256) maximumBackward(const __grid_c
 
 extern "C" __global__ void __launch_bounds__(256) maximumBackwardBf16(const __grid_constant__ PoolingArguments arguments)
 {
-    gatherGradients<true, Bf16>(arguments);
+    gatherGradients<true, BFloat16>(arguments);
 }
 
 extern "C" __global__ void __launch_bounds__(256) averageBackward(const __grid_constant__ PoolingArguments arguments)
@@ -261,7 +261,7 @@ extern "C" __global__ void __launch_bounds__(256) averageBackward(const __grid_c
 
 extern "C" __global__ void __launch_bounds__(256) averageBackwardBf16(const __grid_constant__ PoolingArguments arguments)
 {
-    gatherGradients<false, Bf16>(arguments);
+    gatherGradients<false, BFloat16>(arguments);
 }
 
 template <class Stored>
@@ -294,7 +294,7 @@ extern "C" __global__ void __launch_bounds__(256) globalAverageForward(const __g
 
 extern "C" __global__ void __launch_bounds__(256) globalAverageForwardBf16(const __grid_constant__ GlobalAverageArguments arguments)
 {
-    averageOfImages<Bf16>(arguments);
+    averageOfImages<BFloat16>(arguments);
 }
 
 template <class Stored>
@@ -325,5 +325,5 @@ extern "C" __global__ void __launch_bounds__(256) globalAverageBackward(const __
 
 extern "C" __global__ void __launch_bounds__(256) globalAverageBackwardBf16(const __grid_constant__ GlobalAverageArguments arguments)
 {
-    spreadOverImages<Bf16>(arguments);
+    spreadOverImages<BFloat16>(arguments);
 }

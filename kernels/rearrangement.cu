@@ -71,7 +71,7 @@ extern "C" __global__ void __launch_bounds__(256) copyChannels(const __grid_cons
 
 extern "C" __global__ void __launch_bounds__(256) copyChannelsBf16(const __grid_constant__ CopyChannelsArguments arguments)
 {
-    copyChannelsOf<Bf16>(arguments);
+    copyChannelsOf<BFloat16>(arguments);
 }
 
 template <class Input, class Output>
@@ -100,17 +100,17 @@ extern "C" __global__ void __launch_bounds__(256) reshape(const __grid_constant_
 
 extern "C" __global__ void __launch_bounds__(256) reshapeBf16(const __grid_constant__ ReshapeArguments arguments)
 {
-    reshapeElements<Bf16, Bf16>(arguments);
+    reshapeElements<BFloat16, BFloat16>(arguments);
 }
 
 extern "C" __global__ void __launch_bounds__(256) reshapeWiden(const __grid_constant__ ReshapeArguments arguments)
 {
-    reshapeElements<Bf16, float>(arguments);
+    reshapeElements<BFloat16, float>(arguments);
 }
 
 extern "C" __global__ void __launch_bounds__(256) reshapeNarrow(const __grid_constant__ ReshapeArguments arguments)
 {
-    reshapeElements<float, Bf16>(arguments);
+    reshapeElements<float, BFloat16>(arguments);
 }
 
 template <class Stored>
@@ -144,5 +144,5 @@ extern "C" __global__ void __launch_bounds__(256) permute(const __grid_constant_
 
 extern "C" __global__ void __launch_bounds__(256) permuteBf16(const __grid_constant__ PermuteArguments arguments)
 {
-    permuteElements<Bf16>(arguments);
+    permuteElements<BFloat16>(arguments);
 }

@@ -19,18 +19,23 @@ public static partial class Operation
     /// Two-dimensional convolution (cross-correlation): input [batch, height, width, in], weight [out, kernelHeight, kernelWidth, in/groups],
     /// bias [out] or none; see <see cref="IConvolutionKernels"/> for the formula.
     /// </summary>
-    public static Tensor Convolution(Tensor input, Tensor weight, Tensor bias, ConvolutionSettings settings) =>
-        Convolution(input, weight, bias, settings, DeviceBuffer.None);
+    public static Tensor Convolution(Tensor input, Tensor weight, Tensor bias, ConvolutionSettings settings)
+    {
+        ConvolutionShape shape = ShapeOf(input.Shape, weight.Shape, settings);
+        return RunConvolution(shape, input, weight, bias, DeviceBuffer.None);
+    }
 
     /// <summary>
     /// Fully connected layer: input [batch, in] or [batch, tokens, in], weight [out, in], bias [out] or none; y = x·Wᵀ + b. It runs as a convolution over 1×1 images.
     /// </summary>
-    public static Tensor Linear(Tensor input, Tensor weight, Tensor bias) => Linear(input, weight, bias, DeviceBuffer.None);
-
-    internal static Tensor Convolution(Tensor input, Tensor weight, Tensor bias, ConvolutionSettings settings, DeviceBuffer moments)
+    public static Tensor Linear(Tensor input, Tensor weight, Tensor bias)
     {
-        Shape x = input.Shape;
-        Shape w = weight.Shape;
+        ConvolutionShape shape = LinearShapeOf(input.Shape, weight.Shape);
+        return RunLinear(shape, input, weight, bias, DeviceBuffer.None);
+    }
+
+    private static ConvolutionShape ShapeOf(in Shape x, in Shape w, ConvolutionSettings settings)
+    {
         if (x.Rank != 4 || w.Rank != 4)
         {
             throw new ArgumentException($"A convolution needs an input [batch, height, width, in] and a weight [out, kernelHeight, kernelWidth, in/groups], but got {x} and {w}.");
@@ -40,34 +45,42 @@ public static partial class Operation
             x[0], x[1], x[2], x[3], w[0], w[1], w[2], settings.StrideHeight, settings.StrideWidth, settings.PaddingHeight, settings.PaddingWidth,
             settings.DilationHeight, settings.DilationWidth, settings.Groups);
         Validate(shape, settings, w[3]);
-        if (input.Device.Precision != Precision.Bf16)
-        {
-            return Run(shape, shape.Output, Float32(input), weight, bias, moments);
-        }
-
-        return TakesBFloat16(shape)
-            ? Run(shape, shape.Output, Convert(input, ElementType.BFloat16), weight, bias, moments)
-            : Convert(Run(shape, shape.Output, Float32(input), weight, bias, moments), ElementType.BFloat16);
+        return shape;
     }
 
-    internal static Tensor Linear(Tensor input, Tensor weight, Tensor bias, DeviceBuffer moments)
+    private static ConvolutionShape LinearShapeOf(in Shape x, in Shape w)
     {
-        Shape x = input.Shape;
-        Shape w = weight.Shape;
         if (x.Rank is not (2 or 3) || w.Rank != 2 || x.Channels != w[1])
         {
             throw new ArgumentException($"A linear layer needs an input [batch, in] or [batch, tokens, in] and a weight [out, in] of the same width, but got {x} and {w}.");
         }
 
-        return Run(new ConvolutionShape(x.Rows, 1, 1, x.Channels, w[0], 1, 1), x.With(-1, w[0]), Float32(input), weight, bias, moments);
+        return new ConvolutionShape(x.Rows, 1, 1, x.Channels, w[0], 1, 1);
     }
 
-    /// <summary>Whether the tensor cores' kernels take a convolution's groups: 16-byte pieces must not cross from one into the next.</summary>
+    /// <summary>A convolution as the precision wants it: from images in bfloat16 to images in bfloat16, or in float32, between conversions where the kernels for bfloat16 do not take it.</summary>
+    private static Tensor RunConvolution(in ConvolutionShape shape, Tensor input, Tensor weight, Tensor bias, DeviceBuffer statistics)
+    {
+        if (input.Device.Precision != Precision.Bf16)
+        {
+            return Run(shape, shape.Output, Float32(input), weight, bias, statistics);
+        }
+
+        return TakesBFloat16(shape)
+            ? Run(shape, shape.Output, Convert(input, ElementType.BFloat16), weight, bias, statistics)
+            : Convert(Run(shape, shape.Output, Float32(input), weight, bias, statistics), ElementType.BFloat16);
+    }
+
+    /// <summary>A linear layer, which is float32 under every precision.</summary>
+    private static Tensor RunLinear(in ConvolutionShape shape, Tensor input, Tensor weight, Tensor bias, DeviceBuffer statistics) =>
+        Run(shape, input.Shape.With(-1, shape.OutputChannels), Float32(input), weight, bias, statistics);
+
+    /// <summary>What the kernels for bfloat16 take: groups that start on 16 bytes, and filters of at most 16 × 16.</summary>
     private static bool TakesBFloat16(in ConvolutionShape shape) =>
-        shape.Groups == 1 || (shape.GroupInputChannels % 8 == 0 && shape.GroupOutputChannels % 8 == 0);
+        (shape.Groups == 1 || (shape.GroupInputChannels % 8 == 0 && shape.GroupOutputChannels % 8 == 0)) && shape.KernelHeight <= 16 && shape.KernelWidth <= 16;
 
     // The input's type decides: a bfloat16 image meets a bfloat16 copy of the weight and gives a bfloat16 output.
-    private static Tensor Run(in ConvolutionShape shape, Shape outputShape, Tensor input, Tensor weight, Tensor bias, DeviceBuffer moments)
+    private static Tensor Run(in ConvolutionShape shape, Shape outputShape, Tensor input, Tensor weight, Tensor bias, DeviceBuffer statistics)
     {
         (weight, bias) = (Float32(weight), Float32(bias));
         if (!bias.IsNone && bias.Shape != new Shape(shape.OutputChannels))
@@ -77,7 +90,7 @@ public static partial class Operation
 
         Tensor operand = input.Type == ElementType.BFloat16 ? ReducedCopy(weight) : weight;
         Tensor output = Tensor.Allocate(input.Device, outputShape, input.Type);
-        input.Device.Convolution.Forward(shape, input.Buffer, operand.Buffer, bias.IsNone ? DeviceBuffer.None : bias.Buffer, output.Buffer, moments);
+        input.Device.Convolution.Forward(shape, input.Buffer, operand.Buffer, bias.IsNone ? DeviceBuffer.None : bias.Buffer, output.Buffer, statistics);
         if (Tape.Records(input, weight, bias))
         {
             ConvolutionNode node = Tape.Rent<ConvolutionNode>();

@@ -4,8 +4,8 @@ using Saturn.Kernels.Families;
 namespace Saturn.Kernels.Cuda;
 
 /// <summary>
-/// The convolution kernels of <c>kernels/convolution*.cu</c>: chooses between products on tiles and the kernels for narrow groups, and a tile by the sizes. Neither the device nor
-/// the tile changes a bit of the result.
+/// The convolution kernels of <c>kernels/convolution*.cu</c>: chooses between tensor cores, as the precision allows, products on tiles and the kernels for narrow groups, and a tile by the sizes. Neither
+/// the device nor the tile changes a bit of the result.
 /// </summary>
 internal sealed class CudaConvolution : IConvolutionKernels
 {
@@ -23,6 +23,7 @@ internal sealed class CudaConvolution : IConvolutionKernels
 
     private readonly INormalizationKernels normalization;
     private readonly CudaFilterGradient filterGradient;
+    private readonly CudaTensorConvolution? tensor;
     private readonly TiledPass forward;
     private readonly TiledPass dataGradient;
     private readonly CudaKernel<GroupedConvolutionArguments> groupedForward;
@@ -35,6 +36,7 @@ internal sealed class CudaConvolution : IConvolutionKernels
     public CudaConvolution(CudaContext context, INormalizationKernels normalization, Precision precision)
     {
         this.normalization = normalization;
+        tensor = precision == Precision.Fp32 ? null : new CudaTensorConvolution(context);
         CudaModule tiled = context.Module(KernelSource.BuiltIn("convolution.cu", typeof(ConvolutionArguments)));
         CudaModule grouped = context.Module(KernelSource.BuiltIn("convolution_grouped.cu", typeof(GroupedConvolutionArguments), typeof(GroupedFilterArguments)));
         forward = new TiledPass(tiled, "forward");
@@ -45,8 +47,19 @@ internal sealed class CudaConvolution : IConvolutionKernels
     }
 
     /// <inheritdoc/>
-    public void Forward(in ConvolutionShape shape, DeviceBuffer input, DeviceBuffer weight, DeviceBuffer bias, DeviceBuffer output, DeviceBuffer moments)
+    public BatchStatistics Statistics(in ConvolutionShape shape) =>
+        tensor is not null && CudaTensorConvolution.Fits(shape) ? CudaTensorConvolution.Statistics(shape) : BatchStatistics.Moments;
+
+    /// <inheritdoc/>
+    public void Forward(in ConvolutionShape shape, DeviceBuffer input, DeviceBuffer weight, DeviceBuffer bias, DeviceBuffer output, DeviceBuffer statistics)
     {
+        if (tensor is not null && CudaTensorConvolution.Fits(shape))
+        {
+            tensor.Forward(shape, input, weight, bias, output, statistics);
+            return;
+        }
+
+        RequireFloat32(shape, input, weight, output);
         int pixels = shape.Output.Rows;
         if (FitsTiles(shape))
         {
@@ -75,15 +88,22 @@ internal sealed class CudaConvolution : IConvolutionKernels
             groupedForward.Launch(arguments, GroupedGeometry(arguments, shape.OutputChannels));
         }
 
-        if (!moments.IsNone)
+        if (!statistics.IsNone)
         {
-            normalization.BatchMoments(pixels, shape.OutputChannels, output, moments);
+            normalization.BatchMoments(pixels, shape.OutputChannels, output, statistics);
         }
     }
 
     /// <inheritdoc/>
     public void DataGradient(in ConvolutionShape shape, DeviceBuffer outputGradient, DeviceBuffer weight, DeviceBuffer inputGradient, GradientMode mode)
     {
+        if (tensor is not null && CudaTensorConvolution.Fits(shape))
+        {
+            tensor.DataGradient(shape, outputGradient, weight, inputGradient, mode);
+            return;
+        }
+
+        RequireFloat32(shape, outputGradient, weight, inputGradient);
         int accumulate = mode == GradientMode.Accumulate ? 1 : 0;
         if (FitsTiles(shape))
         {
@@ -147,6 +167,17 @@ internal sealed class CudaConvolution : IConvolutionKernels
     /// <inheritdoc/>
     public void CombineFilterGradient(in Shape weight, int count, DeviceBuffer parts, DeviceBuffer weightGradient) =>
         filterGradient.Combine(weight, count, weight.Pitch, parts, weightGradient, GradientMode.Overwrite);
+
+    private static void RequireFloat32(in ConvolutionShape shape, DeviceBuffer source, DeviceBuffer weight, DeviceBuffer result)
+    {
+        if (source.Type != ElementType.Float32 || weight.Type != ElementType.Float32 || result.Type != ElementType.Float32)
+        {
+            throw new NotSupportedException(
+                $"A convolution of {shape.InputChannels} to {shape.OutputChannels} channels in {shape.Groups} group(s) by {shape.KernelHeight} × {shape.KernelWidth} filters runs in float32 on this "
+                + $"device, but got a source in {source.Type}, a filter in {weight.Type} and a result in {result.Type}; cast them. (bfloat16 needs --precision bf16, groups of a multiple of 8 channels and "
+                + "filters of at most 16 × 16.)");
+        }
+    }
 
     /// <summary>Whether every group starts on 16 bytes and fills a good part of a tile.</summary>
     private static bool FitsTiles(in ConvolutionShape shape) =>

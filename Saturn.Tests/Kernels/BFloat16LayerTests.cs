@@ -54,7 +54,8 @@ public sealed class BFloat16LayerTests(string device) : BFloat16Test(device)
         DeviceBuffer output = PoisonedReduced(shape);
         DeviceBuffer flags = PoisonedBytes(4 * ActivityReport.WordCount(channels));
         Device.Normalization.BatchMoments(rows, channels, input, moments);
-        Device.Normalization.PrepareTraining(norm, moments, Upload(vector, gamma), Upload(vector, beta), default, default, saved);
+        Device.Normalization.PrepareTraining(
+            norm, BatchStatistics.Moments, moments, Upload(vector, gamma), Upload(vector, beta), default, default, saved, epilogue.Activation, ActivityReport.None);
         Device.Normalization.Apply(norm, epilogue, input, saved, output, new ActivityReport(flags, ActivityCriterion.AboveThreshold, 0, false));
         float[] y = DownloadReduced(shape, output);
         AssertElements(y, expected.Output, Tolerance, "y", Floor);
