@@ -51,10 +51,7 @@ public static partial class Operation
         BatchNormArguments arguments = given with { Gamma = Float32(given.Gamma), Beta = Float32(given.Beta) };
         int rows = input.Shape.Rows;
         int channels = input.Shape.Channels;
-        RequireChannels(arguments.Gamma, channels, "γ");
-        RequireChannels(arguments.Beta, channels, "β");
-        RequireChannels(arguments.RunningMean, channels, "running mean");
-        RequireChannels(arguments.RunningVariance, channels, "running variance");
+        RequireChannels(arguments, channels);
         if (arguments.Training && rows < 2)
         {
             throw new InvalidOperationException(
@@ -69,7 +66,7 @@ public static partial class Operation
         }
 
         RequireResidual(input.Shape, tail);
-        Tensor residual = tail.Residual.IsNone ? default : Convert(tail.Residual, input.Type);
+        Tensor residual = ResidualOf(tail, input.Type);
         Device device = input.Device;
         BatchNormShape shape = new(rows, channels, arguments.Epsilon, arguments.Momentum);
         Tensor saved = Tensor.AllocateUnscoped(device, new Shape(4, Shape.PitchOf(channels)));
@@ -91,10 +88,7 @@ public static partial class Operation
         }
 
         Tensor output = Tensor.Allocate(device, input.Shape, input.Type);
-        NormalizationEpilogue epilogue = new(
-            tail.Activation, BufferOf(residual), residual.IsNone ? 0 : residual.Shape.Channels,
-            tail.Shortcut?.Map?.SourcesOn(device) ?? DeviceBuffer.None, tail.Shortcut?.Map?.OutputsOn(device) ?? DeviceBuffer.None);
-        device.Normalization.Apply(shape, epilogue, input.Buffer, saved.Buffer, output.Buffer, activity);
+        device.Normalization.Apply(shape, EpilogueOf(device, tail with { Residual = residual }), input.Buffer, saved.Buffer, output.Buffer, activity);
         tail.Activity?.Observe(output);
 
         if (Tape.Records(input, arguments.Gamma, arguments.Beta, residual))
@@ -130,7 +124,22 @@ public static partial class Operation
         }
     }
 
+    /// <summary>The residual in the type that the sum has; absent if there is none.</summary>
+    private static Tensor ResidualOf(in NormalizationTail tail, ElementType type) => tail.Residual.IsNone ? default : Convert(tail.Residual, type);
+
+    private static NormalizationEpilogue EpilogueOf(Device device, in NormalizationTail tail) => new(
+        tail.Activation, BufferOf(tail.Residual), tail.Residual.IsNone ? 0 : tail.Residual.Shape.Channels,
+        tail.Shortcut?.Map?.SourcesOn(device) ?? DeviceBuffer.None, tail.Shortcut?.Map?.OutputsOn(device) ?? DeviceBuffer.None);
+
     private static DeviceBuffer BufferOf(Tensor tensor) => tensor.IsNone ? DeviceBuffer.None : tensor.Buffer;
+
+    private static void RequireChannels(in BatchNormArguments arguments, int channels)
+    {
+        RequireChannels(arguments.Gamma, channels, "γ");
+        RequireChannels(arguments.Beta, channels, "β");
+        RequireChannels(arguments.RunningMean, channels, "running mean");
+        RequireChannels(arguments.RunningVariance, channels, "running variance");
+    }
 
     private static void RequireChannels(Tensor vector, int channels, string what)
     {

@@ -61,15 +61,13 @@ public static partial class Operation
     /// <summary>A convolution as the precision wants it: from images in bfloat16 to images in bfloat16, or in float32, between conversions where the kernels for bfloat16 do not take it.</summary>
     private static Tensor RunConvolution(in ConvolutionShape shape, Tensor input, Tensor weight, Tensor bias, DeviceBuffer statistics)
     {
-        if (input.Device.Precision != Precision.Bf16)
-        {
-            return Run(shape, shape.Output, Float32(input), weight, bias, statistics);
-        }
-
-        return TakesBFloat16(shape)
-            ? Run(shape, shape.Output, Convert(input, ElementType.BFloat16), weight, bias, statistics)
-            : Convert(Run(shape, shape.Output, Float32(input), weight, bias, statistics), ElementType.BFloat16);
+        Tensor output = Run(shape, shape.Output, ImageOf(shape, input), weight, bias, statistics);
+        return input.Device.Precision == Precision.Bf16 ? Convert(output, ElementType.BFloat16) : output;
     }
+
+    /// <summary>The image in the type that a convolution reads.</summary>
+    private static Tensor ImageOf(in ConvolutionShape shape, Tensor input) =>
+        Convert(input, input.Device.Precision == Precision.Bf16 && TakesBFloat16(shape) ? ElementType.BFloat16 : ElementType.Float32);
 
     /// <summary>A linear layer, which is float32 under every precision.</summary>
     private static Tensor RunLinear(in ConvolutionShape shape, Tensor input, Tensor weight, Tensor bias, DeviceBuffer statistics) =>
@@ -83,14 +81,10 @@ public static partial class Operation
     private static Tensor Run(in ConvolutionShape shape, Shape outputShape, Tensor input, Tensor weight, Tensor bias, DeviceBuffer statistics)
     {
         (weight, bias) = (Float32(weight), Float32(bias));
-        if (!bias.IsNone && bias.Shape != new Shape(shape.OutputChannels))
-        {
-            throw new ArgumentException($"The bias of {shape.OutputChannels} output channels must have shape [{shape.OutputChannels}], but has {bias.Shape}.");
-        }
-
-        Tensor operand = input.Type == ElementType.BFloat16 ? ReducedCopy(weight) : weight;
+        RequireBias(shape, bias);
+        Tensor operand = OperandOf(input, weight);
         Tensor output = Tensor.Allocate(input.Device, outputShape, input.Type);
-        input.Device.Convolution.Forward(shape, input.Buffer, operand.Buffer, bias.IsNone ? DeviceBuffer.None : bias.Buffer, output.Buffer, statistics);
+        input.Device.Convolution.Forward(shape, input.Buffer, operand.Buffer, BufferOf(bias), output.Buffer, statistics);
         if (Tape.Records(input, weight, bias))
         {
             ConvolutionNode node = Tape.Rent<ConvolutionNode>();
@@ -108,9 +102,14 @@ public static partial class Operation
         return output;
     }
 
-    /// <summary>The parameter's own copy, which lasts; of another tensor, one for this call.</summary>
-    private static Tensor ReducedCopy(Tensor weight)
+    /// <summary>The weight as kernels take it beside an image of this type: itself, or in bfloat16 the parameter's own copy, which lasts; of another tensor, a copy for this call.</summary>
+    private static Tensor OperandOf(Tensor input, Tensor weight)
     {
+        if (input.Type != ElementType.BFloat16)
+        {
+            return weight;
+        }
+
         if (weight.Parameter is { } parameter)
         {
             return parameter.ReducedValue;
@@ -119,6 +118,14 @@ public static partial class Operation
         Tensor copy = Tensor.Allocate(weight.Device, weight.Shape, ElementType.BFloat16);
         weight.Device.Elementwise.Convert(weight.Shape, weight.Buffer, copy.Buffer, GradientMode.Overwrite);
         return copy;
+    }
+
+    private static void RequireBias(in ConvolutionShape shape, Tensor bias)
+    {
+        if (!bias.IsNone && bias.Shape != new Shape(shape.OutputChannels))
+        {
+            throw new ArgumentException($"The bias of {shape.OutputChannels} output channels must have shape [{shape.OutputChannels}], but has {bias.Shape}.");
+        }
     }
 
     private static void Validate(in ConvolutionShape shape, in ConvolutionSettings settings, int weightInputChannels)

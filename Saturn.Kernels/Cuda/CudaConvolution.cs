@@ -1,3 +1,4 @@
+using System.Diagnostics.CodeAnalysis;
 using Saturn.Kernels.Cuda.Compilation;
 using Saturn.Kernels.Families;
 
@@ -48,12 +49,12 @@ internal sealed class CudaConvolution : IConvolutionKernels
 
     /// <inheritdoc/>
     public BatchStatistics Statistics(in ConvolutionShape shape) =>
-        tensor is not null && CudaTensorConvolution.Fits(shape) ? CudaTensorConvolution.Statistics(shape) : BatchStatistics.Moments;
+        UsesTensorCores(shape) ? CudaTensorConvolution.Statistics(shape) : BatchStatistics.Moments;
 
     /// <inheritdoc/>
     public void Forward(in ConvolutionShape shape, DeviceBuffer input, DeviceBuffer weight, DeviceBuffer bias, DeviceBuffer output, DeviceBuffer statistics)
     {
-        if (tensor is not null && CudaTensorConvolution.Fits(shape))
+        if (UsesTensorCores(shape))
         {
             tensor.Forward(shape, input, weight, bias, output, statistics);
             return;
@@ -95,9 +96,25 @@ internal sealed class CudaConvolution : IConvolutionKernels
     }
 
     /// <inheritdoc/>
+    public bool FoldsNormalization(in ConvolutionShape shape) => UsesTensorCores(shape);
+
+    /// <inheritdoc/>
+    public void ForwardNormalized(
+        in ConvolutionShape shape, DeviceBuffer input, DeviceBuffer weight, DeviceBuffer bias, DeviceBuffer saved, in NormalizationEpilogue epilogue, DeviceBuffer output,
+        in ActivityReport activity)
+    {
+        if (!UsesTensorCores(shape))
+        {
+            throw new NotSupportedException("This convolution does not run on tensor cores and is normalised in a second pass; ask FoldsNormalization first.");
+        }
+
+        tensor.ForwardNormalized(shape, input, weight, bias, saved, epilogue, output, activity);
+    }
+
+    /// <inheritdoc/>
     public void DataGradient(in ConvolutionShape shape, DeviceBuffer outputGradient, DeviceBuffer weight, DeviceBuffer inputGradient, GradientMode mode)
     {
-        if (tensor is not null && CudaTensorConvolution.Fits(shape))
+        if (UsesTensorCores(shape))
         {
             tensor.DataGradient(shape, outputGradient, weight, inputGradient, mode);
             return;
@@ -167,6 +184,9 @@ internal sealed class CudaConvolution : IConvolutionKernels
     /// <inheritdoc/>
     public void CombineFilterGradient(in Shape weight, int count, DeviceBuffer parts, DeviceBuffer weightGradient) =>
         filterGradient.Combine(weight, count, weight.Pitch, parts, weightGradient, GradientMode.Overwrite);
+
+    [MemberNotNullWhen(true, nameof(tensor))]
+    private bool UsesTensorCores(in ConvolutionShape shape) => tensor is not null && CudaTensorConvolution.Fits(shape);
 
     private static void RequireFloat32(in ConvolutionShape shape, DeviceBuffer source, DeviceBuffer weight, DeviceBuffer result)
     {
