@@ -1,4 +1,5 @@
 using Saturn.Kernels;
+using Saturn.Kernels.Families;
 
 namespace Saturn.Engine;
 
@@ -39,6 +40,9 @@ public sealed class Parameter : IDisposable
     // Parts of the gradient, [part, stored elements]: where its sum has not been asked for, `gradient` is out of date, and whoever takes the gradient adds the parts or takes the sum.
     private Tensor parts;
     private int partCount = 1;
+
+    private Tensor reduced;
+    private bool isReducedCurrent;
 
     /// <summary>Takes a tensor over as the value of a new parameter.</summary>
     /// <param name="name">Its name inside the module that owns it, such as <c>weight</c>.</param>
@@ -96,6 +100,25 @@ public sealed class Parameter : IDisposable
         }
     }
 
+    /// <summary>
+    /// A bfloat16 copy of the value, as convolutions read it under <see cref="Precision.Bf16"/>; the optimizer writes it along with the value. It is made when it is first asked for, and again
+    /// when the value has been written by something else, which <see cref="ValueChanged"/> tells it.
+    /// </summary>
+    public Tensor ReducedValue
+    {
+        get
+        {
+            if (reduced.IsNone)
+            {
+                reduced = Tensor.AllocateUnscoped(Value.Device, Shape, ElementType.BFloat16);
+                isReducedCurrent = false;
+            }
+
+            RefreshReducedValue();
+            return reduced;
+        }
+    }
+
     /// <summary>Whether a backward pass has written the gradient since it was cleared.</summary>
     public bool HasGradient { get; private set; }
 
@@ -132,10 +155,16 @@ public sealed class Parameter : IDisposable
     /// <summary>Elements between rows and columns: the taps of a filter; 1 otherwise.</summary>
     public int Taps => Shape.Rank <= 2 ? 1 : (int)(Shape.ElementCount / Rows / Columns);
 
+    /// <summary>
+    /// To be called by whoever writes into the memory of <see cref="Value"/> through a kernel or a copy of its own: the copy in bfloat16 is out of date. <see cref="Tensor.CopyFrom"/>,
+    /// <see cref="Tensor.CopyFromStored"/>, <see cref="Replace"/> and the optimizers call it themselves.
+    /// </summary>
+    public void ValueChanged() => isReducedCurrent = false;
+
     /// <summary>Forgets the gradient; the next backward pass overwrites it.</summary>
     public void ClearGradient() => HasGradient = false;
 
-    /// <summary>Puts another tensor in the value's place and frees the old value and gradient.</summary>
+    /// <summary>Puts another tensor in the value's place and frees the old value, its copy and gradient.</summary>
     /// <param name="value">The new value, unscoped; the rank must not change.</param>
     public void Replace(Tensor value)
     {
@@ -149,7 +178,7 @@ public sealed class Parameter : IDisposable
         Attach();
     }
 
-    /// <summary>Frees value and gradient.</summary>
+    /// <summary>Frees value, copy and gradient.</summary>
     public void Dispose()
     {
         FreeTensors();
@@ -225,6 +254,22 @@ public sealed class Parameter : IDisposable
         partCount = 1;
     }
 
+    /// <summary>The bfloat16 copy's buffer for a kernel that updates the value; None while nothing has asked for the copy.</summary>
+    internal DeviceBuffer ReducedForUpdate => reduced.IsNone ? DeviceBuffer.None : reduced.Buffer;
+
+    /// <summary>Brings the bfloat16 copy, if there is one, up to date now.</summary>
+    internal void RefreshReducedValue()
+    {
+        if (!reduced.IsNone && !isReducedCurrent)
+        {
+            Value.Device.Elementwise.Convert(Shape, Value.Buffer, reduced.Buffer, GradientMode.Overwrite);
+            isReducedCurrent = true;
+        }
+    }
+
+    /// <summary>A kernel has updated the value and written the same into the bfloat16 copy, if there is one.</summary>
+    internal void ValueUpdatedWithCopy() => isReducedCurrent = true;
+
     private void Attach()
     {
         TensorHandle handle = Value.Handle;
@@ -241,5 +286,7 @@ public sealed class Parameter : IDisposable
         parts = default;
         partCount = 1;
         HasGradient = false;
+        reduced.Dispose();
+        reduced = default;
     }
 }

@@ -28,6 +28,11 @@ internal sealed class Storage
 
     public static Storage Allocate(Device device, long elements, ElementType type)
     {
+        if (type == ElementType.BFloat16 && device.Kind == DeviceKind.Cpu)
+        {
+            throw new NotSupportedException($"The host processor keeps everything in float32, but a tensor of {type} was asked for; use a CUDA device.");
+        }
+
         Storage storage = (pool ??= new Stack<Storage>(256)).TryPop(out Storage? recycled) ? recycled : new Storage();
         storage.Device = device;
         storage.Buffer = device.Memory.Allocate(elements * type.Size()) with { Type = type };

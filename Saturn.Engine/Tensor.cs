@@ -142,6 +142,7 @@ public readonly struct Tensor : IDisposable, IEquatable<Tensor>
             throw new ArgumentException($"Shape {shape} holds {shape.ElementCount} values, but {values.Length} were given.", nameof(values));
         }
 
+        target.Parameter?.ValueChanged();
         if (shape.Pitch == shape.Channels)
         {
             target.Device.Upload(MemoryMarshal.AsBytes(values), target.Storage!.Buffer);
@@ -167,16 +168,30 @@ public readonly struct Tensor : IDisposable, IEquatable<Tensor>
             throw new ArgumentException($"Shape {Shape} stores {Buffer.ByteLength} bytes, but {bytes.Length} were given.", nameof(stored));
         }
 
+        Handle.Parameter?.ValueChanged();
         Device.Upload(bytes, Buffer);
     }
 
-    /// <summary>The values in row-major order without padding, read back from the device.</summary>
+    /// <summary>The values in row-major order without padding, read back from the device; those of bfloat16 are float32 values too.</summary>
     public float[] ToArray()
     {
-        TensorHandle source = RequireType(ElementType.Float32);
+        TensorHandle source = RequireFloatingPoint();
         Shape shape = source.Shape;
         float[] stored = new float[shape.StorageCount];
-        source.Device.Download(source.Storage!.Buffer, MemoryMarshal.AsBytes(stored.AsSpan()));
+        if (source.Type == ElementType.BFloat16)
+        {
+            ushort[] halves = new ushort[stored.Length];
+            source.Device.Download(source.Storage!.Buffer, MemoryMarshal.AsBytes(halves.AsSpan()));
+            for (int i = 0; i < stored.Length; i++)
+            {
+                stored[i] = BitConverter.Int32BitsToSingle(halves[i] << 16);
+            }
+        }
+        else
+        {
+            source.Device.Download(source.Storage!.Buffer, MemoryMarshal.AsBytes(stored.AsSpan()));
+        }
+
         if (shape.Pitch == shape.Channels)
         {
             return stored;
@@ -231,7 +246,7 @@ public readonly struct Tensor : IDisposable, IEquatable<Tensor>
     /// <returns>The same tensor.</returns>
     public Tensor RequireGradient()
     {
-        RequireType(ElementType.Float32).RequiresGradient = true;
+        RequireFloatingPoint().RequiresGradient = true;
         return this;
     }
 
@@ -247,7 +262,7 @@ public readonly struct Tensor : IDisposable, IEquatable<Tensor>
             throw new InvalidOperationException("This tensor has no gradient: call RequireGradient before the forward pass, and Backward on a loss that depends on it.");
         }
 
-        Tensor copy = Allocate(source.Device, source.Shape);
+        Tensor copy = Allocate(source.Device, source.Shape, source.Type);
         source.Device.Copy(source.Gradient.Buffer, copy.Buffer);
         return copy;
     }
@@ -323,6 +338,8 @@ public readonly struct Tensor : IDisposable, IEquatable<Tensor>
 
         return new Tensor(handle);
     }
+
+    private TensorHandle RequireFloatingPoint() => Handle.Type == ElementType.BFloat16 ? Handle : RequireType(ElementType.Float32);
 
     private TensorHandle RequireType(ElementType type)
     {

@@ -15,3 +15,10 @@ public enum Precision
     /// </summary>
     Bf16,
 }
+
+/// <summary>Names of precisions.</summary>
+public static class Precisions
+{
+    /// <summary>The name on the command line: fp32, tf32 or bf16.</summary>
+    public static string Name(this Precision precision) => precision.ToString().ToLowerInvariant();
+}

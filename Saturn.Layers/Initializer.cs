@@ -60,6 +60,8 @@ public static class Initializer
                     device.Elementwise.Fill(shape, buffer, value);
                     break;
             }
+
+            parameter.ValueChanged();
         }
     }
 

@@ -183,7 +183,7 @@ public sealed class ChannelGraph
                 // Two products without a weight; a network's inputs come one image at a time.
                 layers.Add(new LayerCost($"attention{layers.Count(layer => layer.Parameters == 0)}", [], 0, 2 * attention.Shape.MultiplyAdds / attention.Shape.Batch));
                 break;
-            case PoolingNode or DropoutNode:
+            case PoolingNode or DropoutNode or ConversionNode:
                 output = FlowOf(node, 0);
                 break;
             case ReshapeNode when node.Input(0).Shape.Rank == 4 && node.Output.Shape.Rank == 2 && node.Input(0).Shape[0] == node.Output.Shape[0]:

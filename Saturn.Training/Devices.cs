@@ -13,6 +13,9 @@ public static class Devices
     private const string CudaPrefix = "cuda:";
     private const double DefaultTolerance = 1e-4;
 
+    /// <summary>Of runs whose products round their operands to 10 bits of mantissa while the second run does not.</summary>
+    private const double DefaultToleranceOfTf32 = 3e-3;
+
     private static int traces;
 
     /// <summary>The names that <see cref="Open"/> understands.</summary>
@@ -33,7 +36,7 @@ public static class Devices
     public static Device Open(string name, int? threads = null, Precision precision = Precision.Fp32)
     {
         int debug = (int)EnvironmentVariable.Debug.Number(0, 5);
-        Observation? observation = Observation(debug);
+        Observation? observation = Observation(debug, precision);
         Device device = OpenAlone(name, threads, precision);
         if (debug >= 1)
         {
@@ -57,9 +60,16 @@ public static class Devices
     }
 
     /// <summary>What the environment asks to observe; null for nothing.</summary>
-    private static Observation? Observation(int debug)
+    private static Observation? Observation(int debug, Precision precision)
     {
         double validate = EnvironmentVariable.Validate.Number(0, 1);
+        if (validate > 0 && precision == Precision.Bf16)
+        {
+            throw new ArgumentException(
+                $"{EnvironmentVariable.Validate.Name} runs every kernel again on the CPU, which has no bfloat16, and does not go with --precision bf16; use tf32 or fp32, or the emulated device, which checks every access.");
+        }
+
+        double defaultTolerance = precision == Precision.Tf32 ? DefaultToleranceOfTf32 : DefaultTolerance;
         string? trace = EnvironmentVariable.Trace.Value;
         if (trace is not null && Interlocked.Increment(ref traces) is > 1 and int number)
         {
@@ -67,14 +77,14 @@ public static class Devices
         }
 
         return debug >= 2 || EnvironmentVariable.Sync.IsOn || validate > 0 || trace is not null
-            ? new Observation(debug >= 2, debug >= 3, trace, validate == 0 ? null : validate == 1 ? DefaultTolerance : validate)
+            ? new Observation(debug >= 2, debug >= 3, trace, validate == 0 ? null : validate == 1 ? defaultTolerance : validate)
             : null;
     }
 
     private static Device OpenAlone(string name, int? threads, Precision precision) => name switch
     {
         "cpu" when precision != Precision.Fp32 => throw new ArgumentException(
-            $"--precision {precision.ToString().ToLowerInvariant()} needs a CUDA device (--device cuda:0, or emulated), but the device is 'cpu', which has fp32 only."),
+            $"--precision {precision.Name()} needs a CUDA device (--device cuda:0, or emulated), but the device is 'cpu', which has fp32 only."),
         "cpu" => new CpuDevice(threads),
         "cuda" => OpenCuda("cuda:0", LibCudaDriver.Open(), 0, precision),
         "emulated" => OpenCuda(name, new EmulatedDriver(new EmulatorOptions(Checked: true, Workers: threads)), 0, precision),

@@ -71,7 +71,7 @@ public sealed class Trainer : IDisposable
 
         TotalSteps = stepsPerEpoch * options.Epochs;
         Checkpoint? saved = checkpoint is null ? null : Checkpoint.Read(checkpoint);
-        device = Devices.Open(options.Device, options.Threads);
+        device = Devices.Open(options.Device, options.Threads, options.Precision);
         try
         {
             ModelRecipe recipe = new(
@@ -480,6 +480,7 @@ public sealed class Trainer : IDisposable
             Epochs = options.Epochs,
             Steps = progress.Step,
             Device = $"{device.Name} ({device.Description})",
+            Precision = device.Precision,
             Layers = [.. Accounting.Dense.Groups.Select((group, i) => new LayerSummary(group.Name, group.Channels, Accounting.LiveChannels[i]))],
             Weights =
             [

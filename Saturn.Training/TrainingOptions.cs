@@ -1,3 +1,4 @@
+using Saturn.Kernels;
 using Saturn.Prune;
 using Saturn.Prune.Methods;
 
@@ -85,6 +86,9 @@ public sealed record TrainingOptions
 
     /// <summary>Where to run.</summary>
     public string Device { get; init; } = "cpu";
+
+    /// <summary>In which arithmetic a CUDA device multiplies, and how it keeps activations.</summary>
+    public Precision Precision { get; init; }
 
     /// <summary>Whether steps are recorded and repeated as one graph each: auto (on a CUDA device, where the run allows it), on or off.</summary>
     public string Graph { get; init; } = "auto";

@@ -3,7 +3,9 @@
 //   ReLU max(x, 0); leaky ReLU x or slope·x; GELU x·Φ(x), Φ(x) = (1 + erf(x/√2))/2; SiLU x·sigmoid(β·x)
 //   backward: inputGradient = (or +=) f′(x)·outputGradient. Derivatives at 0 of ReLU and leaky ReLU are those of the negative side.
 //
-// Launch: rows.cuh. Moved: 8 bytes an element forward, 12 backward (16 when it accumulates): limited by memory. Activity bits cost nothing further.
+// Arrays are float32, or bfloat16 in the kernels whose names end in Bf16.
+//
+// Launch: channels.cuh. Moved: 2 elements an element forward, 3 backward (4 when it accumulates), of 4 bytes or 2: limited by memory. Activity bits cost nothing further.
 #include "activity.cuh"
 
 enum class ActivationKind : int32
@@ -17,8 +19,8 @@ enum class ActivationKind : int32
 
 struct ActivationArguments
 {
-    const float* input;
-    float* output;
+    const void* input;
+    void* output;
     Activity activity;
     int32 rows;
     int32 channels;
@@ -29,9 +31,9 @@ struct ActivationArguments
 
 struct ActivationGradientArguments
 {
-    const float* input;
-    const float* outputGradient;
-    float* inputGradient;
+    const void* input;
+    const void* outputGradient;
+    void* inputGradient;
     int32 rows;
     int32 pitch;
     int32 kind;
@@ -89,34 +91,34 @@ __device__ inline float derivative(float x, float parameter)
     }
 }
 
-template <ActivationKind kind>
+template <ActivationKind kind, class Stored>
 __device__ inline void forwardRows(const ActivationArguments& arguments)
 {
-    int32 channel = firstChannel();
+    constexpr int owned = ownedChannels<Stored>;
+    int32 channel = firstChannel<owned>();
     uint32 bits = 0;
     if (channel < arguments.pitch)
     {
         for (int32 row = firstRow(); row < arguments.rows; row += rowStep())
         {
             int64 at = static_cast<int64>(row) * arguments.pitch + channel;
-            float4 x = loadFour(arguments.input + at);
-            float p = arguments.parameter;
-            float4 y = make_float4(activate<kind>(x.x, p), activate<kind>(x.y, p), activate<kind>(x.z, p), activate<kind>(x.w, p));
-            storeFour(arguments.output + at, y);
-            bits |= activeBits(arguments.activity, y);
+            Channels<owned> x = loadChannels(static_cast<const Stored*>(arguments.input) + at);
+            Channels<owned> y = eachChannel<owned>([&](int i) { return activate<kind>(x.at[i], arguments.parameter); });
+            bits |= activeBits(arguments.activity, storeChannels(static_cast<Stored*>(arguments.output) + at, y));
         }
     }
 
     if (arguments.activity.flags != nullptr)
     {
-        reportActivity(arguments.activity, bits, channel, arguments.channels);
+        reportActivity<owned>(arguments.activity, bits, channel, arguments.channels);
     }
 }
 
-template <ActivationKind kind>
+template <ActivationKind kind, class Stored>
 __device__ inline void backwardRows(const ActivationGradientArguments& arguments)
 {
-    int32 channel = firstChannel();
+    constexpr int owned = ownedChannels<Stored>;
+    int32 channel = firstChannel<owned>();
     if (channel >= arguments.pitch)
     {
         return;
@@ -125,54 +127,76 @@ __device__ inline void backwardRows(const ActivationGradientArguments& arguments
     for (int32 row = firstRow(); row < arguments.rows; row += rowStep())
     {
         int64 at = static_cast<int64>(row) * arguments.pitch + channel;
-        float4 x = loadFour(arguments.input + at);
-        float p = arguments.parameter;
-        float4 slope = make_float4(derivative<kind>(x.x, p), derivative<kind>(x.y, p), derivative<kind>(x.z, p), derivative<kind>(x.w, p));
-        float4 gradient = slope * loadFour(arguments.outputGradient + at);
-        storeFour(arguments.inputGradient + at, arguments.accumulate != 0 ? loadFour(arguments.inputGradient + at) + gradient : gradient);
+        Channels<owned> x = loadChannels(static_cast<const Stored*>(arguments.input) + at);
+        Channels<owned> dy = loadChannels(static_cast<const Stored*>(arguments.outputGradient) + at);
+        Channels<owned> gradient = eachChannel<owned>([&](int i) { return derivative<kind>(x.at[i], arguments.parameter) * dy.at[i]; });
+        Stored* target = static_cast<Stored*>(arguments.inputGradient) + at;
+        storeChannels(target, arguments.accumulate != 0 ? loadChannels(target) + gradient : gradient);
+    }
+}
+
+template <class Stored>
+__device__ inline void forwardByKind(const ActivationArguments& arguments)
+{
+    switch (static_cast<ActivationKind>(arguments.kind))
+    {
+    case ActivationKind::relu:
+        forwardRows<ActivationKind::relu, Stored>(arguments);
+        break;
+    case ActivationKind::leakyRelu:
+        forwardRows<ActivationKind::leakyRelu, Stored>(arguments);
+        break;
+    case ActivationKind::gelu:
+        forwardRows<ActivationKind::gelu, Stored>(arguments);
+        break;
+    case ActivationKind::silu:
+        forwardRows<ActivationKind::silu, Stored>(arguments);
+        break;
+    default:
+        forwardRows<ActivationKind::identity, Stored>(arguments);
+        break;
+    }
+}
+
+template <class Stored>
+__device__ inline void backwardByKind(const ActivationGradientArguments& arguments)
+{
+    switch (static_cast<ActivationKind>(arguments.kind))
+    {
+    case ActivationKind::relu:
+        backwardRows<ActivationKind::relu, Stored>(arguments);
+        break;
+    case ActivationKind::leakyRelu:
+        backwardRows<ActivationKind::leakyRelu, Stored>(arguments);
+        break;
+    case ActivationKind::gelu:
+        backwardRows<ActivationKind::gelu, Stored>(arguments);
+        break;
+    case ActivationKind::silu:
+        backwardRows<ActivationKind::silu, Stored>(arguments);
+        break;
+    default:
+        backwardRows<ActivationKind::identity, Stored>(arguments);
+        break;
     }
 }
 
 extern "C" __global__ void __launch_bounds__(256) activationForward(const __grid_constant__ ActivationArguments arguments)
 {
-    switch (static_cast<ActivationKind>(arguments.kind))
-    {
-    case ActivationKind::relu:
-        forwardRows<ActivationKind::relu>(arguments);
-        break;
-    case ActivationKind::leakyRelu:
-        forwardRows<ActivationKind::leakyRelu>(arguments);
-        break;
-    case ActivationKind::gelu:
-        forwardRows<ActivationKind::gelu>(arguments);
-        break;
-    case ActivationKind::silu:
-        forwardRows<ActivationKind::silu>(arguments);
-        break;
-    default:
-        forwardRows<ActivationKind::identity>(arguments);
-        break;
-    }
+    forwardByKind<float>(arguments);
+}
+
+extern "C" __global__ void __launch_bounds__(256) activationForwardBf16(const __grid_constant__ ActivationArguments arguments)
+{
+    forwardByKind<BFloat16>(arguments);
 }
 
 extern "C" __global__ void __launch_bounds__(256) activationBackward(const __grid_constant__ ActivationGradientArguments arguments)
 {
-    switch (static_cast<ActivationKind>(arguments.kind))
-    {
-    case ActivationKind::relu:
-        backwardRows<ActivationKind::relu>(arguments);
-        break;
-    case ActivationKind::leakyRelu:
-        backwardRows<ActivationKind::leakyRelu>(arguments);
-        break;
-    case ActivationKind::gelu:
-        backwardRows<ActivationKind::gelu>(arguments);
-        break;
-    case ActivationKind::silu:
-        backwardRows<ActivationKind::silu>(arguments);
-        break;
-    default:
-        backwardRows<ActivationKind::identity>(arguments);
-        break;
-    }
+    backwardByKind<float>(arguments);
+}
+
+extern "C" __global__ void __launch_bounds__(256) activationBackwardBf16(const __grid_constant__ ActivationGradientArguments arguments)
+{
+    backwardByKind<BFloat16>(arguments);
 }

@@ -1,6 +1,6 @@
 // Which channels were active: one bit a channel, found by the thread that computes the value and combined by OR, first in the block, then in the result.
 #pragma once
-#include "rows.cuh"
+#include "channels.cuh"
 
 struct Activity
 {
@@ -15,12 +15,21 @@ __device__ inline bool isActive(const Activity& activity, float value)
     return activity.magnitude != 0 ? !(fabsf(value) < activity.threshold) : !(value <= activity.threshold);
 }
 
-__device__ inline uint32 activeBits(const Activity& activity, float4 value)
+template <int count>
+__device__ inline uint32 activeBits(const Activity& activity, const Channels<count>& values)
 {
-    return (isActive(activity, value.x) ? 1u : 0u) | (isActive(activity, value.y) ? 2u : 0u) | (isActive(activity, value.z) ? 4u : 0u) | (isActive(activity, value.w) ? 8u : 0u);
+    uint32 bits = 0;
+#pragma unroll
+    for (int i = 0; i < count; i++)
+    {
+        bits |= isActive(activity, values.at[i]) ? 1u << i : 0u;
+    }
+
+    return bits;
 }
 
-// Called by all threads of the block with the bits of their four channels. Integer OR gives the same bits in any order.
+// Called by all threads of the block with the bits of the channels they own. Integer OR gives the same bits in any order.
+template <int owned>
 __device__ inline void reportActivity(const Activity& activity, uint32 bits, int32 channel, int32 channels)
 {
     __shared__ uint32 active[64];
@@ -38,7 +47,7 @@ __device__ inline void reportActivity(const Activity& activity, uint32 bits, int
     __syncthreads();
     if (threadIdx.y == 0 && channel < channels)
     {
-        uint32 real = channels - channel >= 4 ? 15u : (1u << (channels - channel)) - 1;
+        uint32 real = (1u << min(channels - channel, owned)) - 1;
         uint32 word = (active[threadIdx.x] & real) << (channel % 32);
         if (word != 0)
         {

@@ -3,12 +3,14 @@
 //   flag: bit c = any row with value > threshold, or |value| ≥ threshold. statistics: maximum, minimum (NaN wins) and float64 sum of each channel, combined with what is there.
 //   unionOfFlags: target = first | second, a thread a word; a few words a group of channels, limited by the launch.
 //
-// Launch: rows.cuh; statistics leave partial results of slabs of rows, [slabs][3][pitch] float64, merged in order by blocks of 32 channels × 8 groups. Moved: 4 bytes an element: limited by memory.
+// The input is float32, or bfloat16 in the kernels whose names end in Bf16.
+//
+// Launch: channels.cuh; statistics leave partial results of slabs of rows, [slabs][3][pitch] float64, merged in order by blocks of 32 channels × 8 groups. Moved: the input: limited by memory.
 #include "activity.cuh"
 
 struct FlagArguments
 {
-    const float* input;
+    const void* input;
     Activity activity;
     int32 rows;
     int32 channels;
@@ -17,7 +19,7 @@ struct FlagArguments
 
 struct StatisticsArguments
 {
-    const float* input;
+    const void* input;
     double* partials;
     float* maximum;
     float* minimum;
@@ -38,19 +40,31 @@ struct UnionArguments
     int32 unused;
 };
 
-extern "C" __global__ void __launch_bounds__(256) flag(const __grid_constant__ FlagArguments arguments)
+template <class Stored>
+__device__ inline void flagRows(const FlagArguments& arguments)
 {
-    int32 channel = firstChannel();
+    constexpr int owned = ownedChannels<Stored>;
+    int32 channel = firstChannel<owned>();
     uint32 bits = 0;
     if (channel < arguments.pitch)
     {
         for (int32 row = firstRow(); row < arguments.rows; row += rowStep())
         {
-            bits |= activeBits(arguments.activity, loadFour(arguments.input + static_cast<int64>(row) * arguments.pitch + channel));
+            bits |= activeBits(arguments.activity, loadChannels(static_cast<const Stored*>(arguments.input) + static_cast<int64>(row) * arguments.pitch + channel));
         }
     }
 
-    reportActivity(arguments.activity, bits, channel, arguments.channels);
+    reportActivity<owned>(arguments.activity, bits, channel, arguments.channels);
+}
+
+extern "C" __global__ void __launch_bounds__(256) flag(const __grid_constant__ FlagArguments arguments)
+{
+    flagRows<float>(arguments);
+}
+
+extern "C" __global__ void __launch_bounds__(256) flagBf16(const __grid_constant__ FlagArguments arguments)
+{
+    flagRows<BFloat16>(arguments);
 }
 
 // Extrema and sum of one channel; the identity is (−∞, +∞, 0).
@@ -73,47 +87,69 @@ __device__ inline Statistics emptyStatistics()
     return {__longlong_as_double(0xFFF0000000000000ll), __longlong_as_double(0x7FF0000000000000ll), 0.0};
 }
 
-extern "C" __global__ void __launch_bounds__(256) statistics(const __grid_constant__ StatisticsArguments arguments)
+// The larger, or smaller, of two numbers; what is not a number wins.
+__device__ inline float larger(float a, float b) { return a != a || b != b ? __int_as_float(0x7FFFFFFF) : fmaxf(a, b); }
+__device__ inline float smaller(float a, float b) { return a != a || b != b ? __int_as_float(0x7FFFFFFF) : fminf(a, b); }
+
+template <class Stored>
+__device__ inline void statisticsOfSlab(const StatisticsArguments& arguments)
 {
+    constexpr int owned = ownedChannels<Stored>;
     __shared__ Statistics threads[256];
-    int32 channel = firstChannel();
+    int32 channel = firstChannel<owned>();
     int32 first = blockIdx.y * arguments.rowsOfSlab;
     int32 last = min(first + arguments.rowsOfSlab, arguments.rows);
-    Statistics four[4] = {emptyStatistics(), emptyStatistics(), emptyStatistics(), emptyStatistics()};
+    Channels<owned> maximum = fillChannels<owned>(__int_as_float(0xFF800000));
+    Channels<owned> minimum = fillChannels<owned>(__int_as_float(0x7F800000));
+    double sum[owned] = {};
     if (channel < arguments.pitch)
     {
         for (int32 row = first + threadIdx.y; row < last; row += blockDim.y)
         {
-            float4 x = loadFour(arguments.input + static_cast<int64>(row) * arguments.pitch + channel);
-            four[0].add(x.x, x.x, x.x);
-            four[1].add(x.y, x.y, x.y);
-            four[2].add(x.z, x.z, x.z);
-            four[3].add(x.w, x.w, x.w);
+            Channels<owned> x = loadChannels(static_cast<const Stored*>(arguments.input) + static_cast<int64>(row) * arguments.pitch + channel);
+#pragma unroll
+            for (int i = 0; i < owned; i++)
+            {
+                maximum.at[i] = larger(maximum.at[i], x.at[i]);
+                minimum.at[i] = smaller(minimum.at[i], x.at[i]);
+                sum[i] += x.at[i];
+            }
         }
     }
 
     int32 thread = threadIdx.y * blockDim.x + threadIdx.x;
 #pragma unroll
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < owned; i++)
     {
-        threads[thread] = four[i];
+        Statistics own = {maximum.at[i], minimum.at[i], sum[i]};
+        threads[thread] = own;
         __syncthreads();
         if (threadIdx.y == 0 && channel < arguments.pitch)
         {
             for (int32 y = 1; y < blockDim.y; y++)
             {
                 const Statistics& other = threads[y * blockDim.x + threadIdx.x];
-                four[i].add(other.maximum, other.minimum, other.sum);
+                own.add(other.maximum, other.minimum, other.sum);
             }
 
             double* target = arguments.partials + static_cast<int64>(blockIdx.y) * 3 * arguments.pitch + channel + i;
-            target[0] = four[i].maximum;
-            target[arguments.pitch] = four[i].minimum;
-            target[2 * arguments.pitch] = four[i].sum;
+            target[0] = own.maximum;
+            target[arguments.pitch] = own.minimum;
+            target[2 * arguments.pitch] = own.sum;
         }
 
         __syncthreads();
     }
+}
+
+extern "C" __global__ void __launch_bounds__(256) statistics(const __grid_constant__ StatisticsArguments arguments)
+{
+    statisticsOfSlab<float>(arguments);
+}
+
+extern "C" __global__ void __launch_bounds__(256) statisticsBf16(const __grid_constant__ StatisticsArguments arguments)
+{
+    statisticsOfSlab<BFloat16>(arguments);
 }
 
 extern "C" __global__ void __launch_bounds__(256) mergeStatistics(const __grid_constant__ StatisticsArguments arguments)

@@ -3,9 +3,12 @@
 //   unary:  output = f(input; a, b)                    binary: output = f(left, right), both broadcast to the output
 //   accumulate: output += scale·input                  fill: output = value
 //   mappedAdd: output[row, c] = base[row, c] + source[row, map[c]], nothing where the map is negative, no base where there is none
+//   widen, narrow: output = (or +=) input, from bfloat16 to float32 and back
 //
-// Launch: rows.cuh. Moved: 4 bytes an element and array read or written: limited by memory.
-#include "rows.cuh"
+// unary and binary take float32; the others also bfloat16, in the kernels whose names end in Bf16.
+//
+// Launch: channels.cuh; widen and narrow own eight channels a thread. Moved: 4 bytes, or 2, an element and array read or written: limited by memory.
+#include "channels.cuh"
 
 enum class UnaryOperation : int32
 {
@@ -78,8 +81,8 @@ struct BinaryArguments
 
 struct AccumulateArguments
 {
-    const float* input;
-    float* output;
+    const void* input;
+    void* output;
     int32 rows;
     int32 pitch;
     float scale;
@@ -87,7 +90,7 @@ struct AccumulateArguments
 
 struct FillArguments
 {
-    float* output;
+    void* output;
     int32 rows;
     int32 channels;
     int32 pitch;
@@ -96,14 +99,24 @@ struct FillArguments
 
 struct MappedAddArguments
 {
-    const float* base; // null for none
-    const float* source;
+    const void* base; // null for none
+    const void* source;
     const int32* map; // one entry an output channel; null for the identity
-    float* output;
+    void* output;
     int32 rows;
     int32 channels;
     int32 pitch;
     int32 sourcePitch;
+};
+
+struct ConvertArguments
+{
+    const void* input;
+    void* output;
+    int32 rows;
+    int32 pitch;
+    int32 accumulate;
+    int32 unused;
 };
 
 template <UnaryOperation operation>
@@ -254,51 +267,126 @@ extern "C" __global__ void __launch_bounds__(256) binary(const __grid_constant__
     }
 }
 
-extern "C" __global__ void __launch_bounds__(256) accumulate(const __grid_constant__ AccumulateArguments arguments)
+template <class Stored>
+__device__ inline void accumulateRows(const AccumulateArguments& arguments)
 {
-    int32 channel = firstChannel();
+    constexpr int owned = ownedChannels<Stored>;
+    int32 channel = firstChannel<owned>();
     if (channel >= arguments.pitch)
     {
         return;
     }
 
+    Channels<owned> scale = fillChannels<owned>(arguments.scale);
     for (int32 row = firstRow(); row < arguments.rows; row += rowStep())
     {
         int64 at = static_cast<int64>(row) * arguments.pitch + channel;
-        storeFour(arguments.output + at, fmaFour(loadFour(arguments.input + at), fillFour(arguments.scale), loadFour(arguments.output + at)));
+        Stored* target = static_cast<Stored*>(arguments.output) + at;
+        storeChannels(target, fmaChannels(loadChannels(static_cast<const Stored*>(arguments.input) + at), scale, loadChannels(target)));
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(256) accumulate(const __grid_constant__ AccumulateArguments arguments)
+{
+    accumulateRows<float>(arguments);
+}
+
+extern "C" __global__ void __launch_bounds__(256) accumulateBf16(const __grid_constant__ AccumulateArguments arguments)
+{
+    accumulateRows<BFloat16>(arguments);
+}
+
+template <class Stored>
+__device__ inline void fillRows(const FillArguments& arguments)
+{
+    constexpr int owned = ownedChannels<Stored>;
+    int32 channel = firstChannel<owned>();
+    if (channel >= arguments.pitch)
+    {
+        return;
+    }
+
+    Channels<owned> values = withoutPadding(fillChannels<owned>(arguments.value), channel, arguments.channels);
+    for (int32 row = firstRow(); row < arguments.rows; row += rowStep())
+    {
+        storeChannels(static_cast<Stored*>(arguments.output) + static_cast<int64>(row) * arguments.pitch + channel, values);
     }
 }
 
 extern "C" __global__ void __launch_bounds__(256) fill(const __grid_constant__ FillArguments arguments)
 {
-    int32 channel = firstChannel();
-    if (channel >= arguments.pitch)
-    {
-        return;
-    }
-
-    float4 value = withoutPadding(fillFour(arguments.value), channel, arguments.channels);
-    for (int32 row = firstRow(); row < arguments.rows; row += rowStep())
-    {
-        storeFour(arguments.output + static_cast<int64>(row) * arguments.pitch + channel, value);
-    }
+    fillRows<float>(arguments);
 }
 
-extern "C" __global__ void __launch_bounds__(256) mappedAdd(const __grid_constant__ MappedAddArguments arguments)
+extern "C" __global__ void __launch_bounds__(256) fillBf16(const __grid_constant__ FillArguments arguments)
 {
-    int32 channel = firstChannel();
+    fillRows<BFloat16>(arguments);
+}
+
+template <class Stored>
+__device__ inline void mappedAddRows(const MappedAddArguments& arguments)
+{
+    constexpr int owned = ownedChannels<Stored>;
+    int32 channel = firstChannel<owned>();
     if (channel >= arguments.pitch)
     {
         return;
     }
 
     bool mapped = arguments.map != nullptr;
-    int4 map = mapped ? loadMap(arguments.map, channel, arguments.channels) : make_int4(0, 0, 0, 0);
+    ChannelMap<owned> map(arguments.map, channel, arguments.channels);
     for (int32 row = firstRow(); row < arguments.rows; row += rowStep())
     {
         int64 at = static_cast<int64>(row) * arguments.pitch + channel;
-        const float* source = arguments.source + static_cast<int64>(row) * arguments.sourcePitch;
-        float4 value = mapped ? gatherFour(source, map) : loadFour(source + channel);
-        storeFour(arguments.output + at, arguments.base != nullptr ? loadFour(arguments.base + at) + value : value);
+        const Stored* source = static_cast<const Stored*>(arguments.source) + static_cast<int64>(row) * arguments.sourcePitch;
+        Channels<owned> values = mapped ? map.gather(source) : loadChannels(source + channel);
+        storeChannels(
+            static_cast<Stored*>(arguments.output) + at, arguments.base != nullptr ? loadChannels(static_cast<const Stored*>(arguments.base) + at) + values : values);
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(256) mappedAdd(const __grid_constant__ MappedAddArguments arguments)
+{
+    mappedAddRows<float>(arguments);
+}
+
+extern "C" __global__ void __launch_bounds__(256) mappedAddBf16(const __grid_constant__ MappedAddArguments arguments)
+{
+    mappedAddRows<BFloat16>(arguments);
+}
+
+extern "C" __global__ void __launch_bounds__(256) widen(const __grid_constant__ ConvertArguments arguments)
+{
+    constexpr int owned = ownedChannels<BFloat16>;
+    int32 channel = firstChannel<owned>();
+    if (channel >= arguments.pitch)
+    {
+        return;
+    }
+
+    for (int32 row = firstRow(); row < arguments.rows; row += rowStep())
+    {
+        int64 at = static_cast<int64>(row) * arguments.pitch + channel;
+        Channels<owned> values = loadChannels(static_cast<const BFloat16*>(arguments.input) + at);
+        float* target = static_cast<float*>(arguments.output) + at;
+        storeFloats(target, arguments.accumulate != 0 ? loadFloats<owned>(target) + values : values);
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(256) narrow(const __grid_constant__ ConvertArguments arguments)
+{
+    constexpr int owned = ownedChannels<BFloat16>;
+    int32 channel = firstChannel<owned>();
+    if (channel >= arguments.pitch)
+    {
+        return;
+    }
+
+    for (int32 row = firstRow(); row < arguments.rows; row += rowStep())
+    {
+        int64 at = static_cast<int64>(row) * arguments.pitch + channel;
+        Channels<owned> values = loadFloats<owned>(static_cast<const float*>(arguments.input) + at);
+        BFloat16* target = static_cast<BFloat16*>(arguments.output) + at;
+        storeChannels(target, arguments.accumulate != 0 ? loadChannels(target) + values : values);
     }
 }

@@ -119,7 +119,7 @@ extern "C" __global__ void __launch_bounds__(256) layerBackward(const __grid_con
 
 extern "C" __global__ void __launch_bounds__(256) layerParameterSums(const __grid_constant__ LayerBackwardArguments arguments)
 {
-    __shared__ SlabSums sums;
+    __shared__ SlabSums<4> sums;
     int32 channel = firstChannel();
     int32 first = blockIdx.y * arguments.rowsOfSlab;
     int32 last = min(first + arguments.rowsOfSlab, arguments.rows);
@@ -145,8 +145,8 @@ extern "C" __global__ void __launch_bounds__(256) layerParameterSums(const __gri
     if (addThreads(sums, total, totalProduct) && channel < arguments.pitch)
     {
         double* target = arguments.partials + static_cast<int64>(blockIdx.y) * 2 * arguments.pitch + channel;
-        storeFour(target, total);
-        storeFour(target + arguments.pitch, totalProduct);
+        storeSums(target, total);
+        storeSums(target + arguments.pitch, totalProduct);
     }
 }
 

@@ -1,19 +1,21 @@
 // Batch normalization over [rows, channels] with a pitch, with residual sum and activation fused in.
 //
 //   y = f(γ·(x − mean)/√(variance + ε) + β + residual), biased variance; saved: [4, pitch] mean, 1/√(variance + ε), scale = γ·that, shift = β − mean·scale.
-//   With dz = f′·dy, x̂ = (x − mean)·inverseStd, n rows: dβ = Σ dz, dγ = Σ dz·x̂, dx = scale·(dz − dβ/n − x̂·dγ/n), computed as a·dz + b·x + c. The residual's gradient is dz.
+//   With dz = f′·dy, x̂ = (x − mean)·inverseStd, n rows: dβ = Σ dz, dγ = Σ dz·x̂, dx = scale·(dz − dβ/n − x̂·dγ/n), computed as scale·dz + b·x + c. The residual's gradient is dz.
 //
 // Sums over rows: each block takes one slab of consecutive rows, threads add float32 differences from a pivot (the slab's first row), and the slabs' moments are merged in float64 in a fixed
 // order (Chan, Golub and LeVeque, 1983), in groups of eight. Nothing depends on the device.
 //
-// Launch: rows.cuh; the merging kernels have blocks of 32 channels × 8 groups of slabs. Moved, in units of the array's bytes: moments 1, apply 2 (3 with a residual), backward sums 2 (3), backward
-// 3 (4, or more with the residual's gradient): limited by memory.
+// Arrays of activations and their gradients are float32, or bfloat16 in the kernels whose names end in Bf16; statistics, factors and the gradients of γ and β are float32 always.
+//
+// Launch: channels.cuh; the merging kernels have blocks of 32 channels × 8 groups of slabs. Moved, in units of the array's bytes: moments 1, apply 2 (3 with a residual), backward sums 2 (3),
+// backward 3 (4, or more with the residual's gradient): limited by memory.
 #include "activity.cuh"
 #include "slabs.cuh"
 
 struct MomentsArguments
 {
-    const float* input;
+    const void* input;
     double* partials; // [slabs][2][pitch]: mean and Σ(x − mean)²
     int32 rows;
     int32 rowsOfSlab;
@@ -48,11 +50,11 @@ struct PrepareArguments
 
 struct ApplyArguments
 {
-    const float* input;
+    const void* input;
     const float* saved;
-    const float* residual; // null for none
+    const void* residual; // null for none
     const int32* map;      // null for the identity
-    float* output;
+    void* output;
     Activity activity;
     int32 rows;
     int32 channels;
@@ -64,14 +66,14 @@ struct ApplyArguments
 
 struct BackwardArguments
 {
-    const float* input;
+    const void* input;
     const float* saved;
-    const float* output; // of the forward pass; null: the sign is found again from the input
-    const float* outputGradient;
+    const void* output; // of the forward pass; null: the sign is found again from the input
+    const void* outputGradient;
     double* partials;  // [slabs][2][pitch]: Σ dz and Σ dz·(x − mean)
-    const float* factors; // [3][pitch]: a, b, c
-    float* inputGradient;    // null if not wanted
-    float* residualGradient; // of an identity shortcut; null if not wanted
+    const float* factors; // [2][pitch]: b, c
+    void* inputGradient;    // null if not wanted
+    void* residualGradient; // of an identity shortcut; null if not wanted
     int32 rows;
     int32 rowsOfSlab;
     int32 pitch;
@@ -97,10 +99,10 @@ struct FactorsArguments
 
 struct ResidualGradientArguments
 {
-    const float* output;
-    const float* outputGradient;
+    const void* output;
+    const void* outputGradient;
     const int32* inverseMap;
-    float* residualGradient;
+    void* residualGradient;
     int32 rows;
     int32 pitch;
     int32 residualChannels;
@@ -110,44 +112,62 @@ struct ResidualGradientArguments
     int32 accumulate;
 };
 
-extern "C" __global__ void __launch_bounds__(256) moments(const __grid_constant__ MomentsArguments arguments)
+template <class Stored>
+__device__ inline void momentsOfSlab(const MomentsArguments& arguments)
 {
-    __shared__ SlabSums sums;
-    int32 channel = firstChannel();
+    constexpr int owned = ownedChannels<Stored>;
+    __shared__ SlabSums<owned> sums;
+    const Stored* input = static_cast<const Stored*>(arguments.input);
+    int32 channel = firstChannel<owned>();
     int32 first = blockIdx.y * arguments.rowsOfSlab;
     int32 last = min(first + arguments.rowsOfSlab, arguments.rows);
-    float4 pivot = fillFour(0.0f);
-    float4 sum = fillFour(0.0f);
-    float4 squares = fillFour(0.0f);
+    Channels<owned> pivot = fillChannels<owned>(0.0f);
+    Channels<owned> sum = pivot;
+    Channels<owned> squares = pivot;
     if (channel < arguments.pitch)
     {
-        pivot = loadFour(arguments.input + static_cast<int64>(first) * arguments.pitch + channel);
+        pivot = loadChannels(input + static_cast<int64>(first) * arguments.pitch + channel);
         for (int32 row = first + threadIdx.y; row < last; row += blockDim.y)
         {
-            float4 x = loadFour(arguments.input + static_cast<int64>(row) * arguments.pitch + channel);
-            float4 difference = make_float4(x.x - pivot.x, x.y - pivot.y, x.z - pivot.z, x.w - pivot.w);
+            Channels<owned> difference = loadChannels(input + static_cast<int64>(row) * arguments.pitch + channel) - pivot;
             sum = sum + difference;
-            squares = fmaFour(difference, difference, squares);
+            squares = fmaChannels(difference, difference, squares);
         }
     }
 
-    double total[4] = {sum.x, sum.y, sum.z, sum.w};
-    double totalSquares[4] = {squares.x, squares.y, squares.z, squares.w};
+    double total[owned];
+    double totalSquares[owned];
+#pragma unroll
+    for (int i = 0; i < owned; i++)
+    {
+        total[i] = sum.at[i];
+        totalSquares[i] = squares.at[i];
+    }
+
     if (addThreads(sums, total, totalSquares) && channel < arguments.pitch)
     {
-        float pivots[4] = {pivot.x, pivot.y, pivot.z, pivot.w};
         double count = last - first;
 #pragma unroll
-        for (int i = 0; i < 4; i++)
+        for (int i = 0; i < owned; i++)
         {
             totalSquares[i] -= total[i] * total[i] / count;
-            total[i] = pivots[i] + total[i] / count;
+            total[i] = pivot.at[i] + total[i] / count;
         }
 
         double* target = arguments.partials + static_cast<int64>(blockIdx.y) * 2 * arguments.pitch + channel;
-        storeFour(target, total);
-        storeFour(target + arguments.pitch, totalSquares);
+        storeSums(target, total);
+        storeSums(target + arguments.pitch, totalSquares);
     }
+}
+
+extern "C" __global__ void __launch_bounds__(256) moments(const __grid_constant__ MomentsArguments arguments)
+{
+    momentsOfSlab<float>(arguments);
+}
+
+extern "C" __global__ void __launch_bounds__(256) momentsBf16(const __grid_constant__ MomentsArguments arguments)
+{
+    momentsOfSlab<BFloat16>(arguments);
 }
 
 // Moments of a set of values, and their union with another's.
@@ -251,114 +271,140 @@ extern "C" __global__ void __launch_bounds__(256) prepare(const __grid_constant_
     saved[3 * pitch] = static_cast<float>(offset - mean * scale);
 }
 
-__device__ inline float rectify(float value, float slope)
-{
-    return value < 0.0f ? value * slope : value;
-}
-
 // Negative values become exactly +0 under ReLU, whose slope of 0 would give −0.
-__device__ inline float4 activate(float4 value, int32 rectifies, float slope)
+template <int count>
+__device__ inline Channels<count> activate(const Channels<count>& values, int32 rectifies, float slope)
 {
     if (rectifies == 0)
     {
-        return value;
+        return values;
     }
 
     if (slope == 0.0f)
     {
-        return make_float4(value.x < 0.0f ? 0.0f : value.x, value.y < 0.0f ? 0.0f : value.y, value.z < 0.0f ? 0.0f : value.z, value.w < 0.0f ? 0.0f : value.w);
+        return eachChannel<count>([&](int i) { return values.at[i] < 0.0f ? 0.0f : values.at[i]; });
     }
 
-    return make_float4(rectify(value.x, slope), rectify(value.y, slope), rectify(value.z, slope), rectify(value.w, slope));
+    return eachChannel<count>([&](int i) { return values.at[i] < 0.0f ? values.at[i] * slope : values.at[i]; });
 }
 
-extern "C" __global__ void __launch_bounds__(256) apply(const __grid_constant__ ApplyArguments arguments)
+template <class Stored>
+__device__ inline void applyRows(const ApplyArguments& arguments)
 {
-    int32 channel = firstChannel();
+    constexpr int owned = ownedChannels<Stored>;
+    int32 channel = firstChannel<owned>();
     uint32 bits = 0;
     if (channel < arguments.pitch)
     {
-        float4 scale = loadFour(arguments.saved + 2 * arguments.pitch + channel);
-        float4 shift = loadFour(arguments.saved + 3 * arguments.pitch + channel);
+        const Stored* input = static_cast<const Stored*>(arguments.input);
+        Stored* output = static_cast<Stored*>(arguments.output);
+        Channels<owned> scale = loadFloats<owned>(arguments.saved + 2 * arguments.pitch + channel);
+        Channels<owned> shift = loadFloats<owned>(arguments.saved + 3 * arguments.pitch + channel);
         bool mapped = arguments.map != nullptr;
-        int4 map = mapped ? loadMap(arguments.map, channel, arguments.channels) : make_int4(0, 0, 0, 0);
+        ChannelMap<owned> map(arguments.map, channel, arguments.channels);
         for (int32 row = firstRow(); row < arguments.rows; row += rowStep())
         {
             int64 at = static_cast<int64>(row) * arguments.pitch + channel;
-            float4 value = fmaFour(loadFour(arguments.input + at), scale, shift);
+            Channels<owned> values = fmaChannels(loadChannels(input + at), scale, shift);
             if (arguments.residual != nullptr)
             {
-                const float* residual = arguments.residual + static_cast<int64>(row) * arguments.residualPitch;
-                value = value + (mapped ? gatherFour(residual, map) : loadFour(residual + channel));
+                const Stored* residual = static_cast<const Stored*>(arguments.residual) + static_cast<int64>(row) * arguments.residualPitch;
+                values = values + (mapped ? map.gather(residual) : loadChannels(residual + channel));
             }
 
-            value = activate(value, arguments.rectifies, arguments.slope);
-            storeFour(arguments.output + at, value);
-            bits |= activeBits(arguments.activity, value);
+            bits |= activeBits(arguments.activity, storeChannels(output + at, activate(values, arguments.rectifies, arguments.slope)));
         }
     }
 
     if (arguments.activity.flags != nullptr)
     {
-        reportActivity(arguments.activity, bits, channel, arguments.channels);
+        reportActivity<owned>(arguments.activity, bits, channel, arguments.channels);
     }
 }
 
-// dz from dy and the value that decides the side: positive values pass, others are multiplied by the slope.
-__device__ inline float4 backThroughActivation(float4 gradient, float4 value, int32 rectifies, float slope)
+extern "C" __global__ void __launch_bounds__(256) apply(const __grid_constant__ ApplyArguments arguments)
 {
-    if (rectifies == 0)
+    applyRows<float>(arguments);
+}
+
+extern "C" __global__ void __launch_bounds__(256) applyBf16(const __grid_constant__ ApplyArguments arguments)
+{
+    applyRows<BFloat16>(arguments);
+}
+
+// dz from dy and the value that decides the side: positive values pass, others are multiplied by the slope.
+template <int count>
+__device__ inline Channels<count> backThroughActivation(const Channels<count>& gradient, const Channels<count>& values, float slope)
+{
+    return eachChannel<count>([&](int i) { return values.at[i] > 0.0f ? gradient.at[i] : gradient.at[i] * slope; });
+}
+
+// dz of a row: the side is that of the output where it was kept, else of the normalised input.
+template <class Stored, int count>
+__device__ inline Channels<count> gradientBeforeActivation(
+    const BackwardArguments& arguments, int64 at, const Channels<count>& x, const Channels<count>& scale, const Channels<count>& shift)
+{
+    Channels<count> gradient = loadChannels(static_cast<const Stored*>(arguments.outputGradient) + at);
+    if (arguments.rectifies == 0)
     {
         return gradient;
     }
 
-    return make_float4(
-        value.x > 0.0f ? gradient.x : gradient.x * slope, value.y > 0.0f ? gradient.y : gradient.y * slope, value.z > 0.0f ? gradient.z : gradient.z * slope,
-        value.w > 0.0f ? gradient.w : gradient.w * slope);
+    return backThroughActivation(
+        gradient, arguments.output != nullptr ? loadChannels(static_cast<const Stored*>(arguments.output) + at) : fmaChannels(x, scale, shift), arguments.slope);
 }
 
-__device__ inline float4 inputOfActivation(const BackwardArguments& arguments, int64 at, float4 x, float4 scale, float4 shift)
+template <class Stored>
+__device__ inline void sumsOfSlab(const BackwardArguments& arguments)
 {
-    if (arguments.rectifies == 0)
+    constexpr int owned = ownedChannels<Stored>;
+    __shared__ SlabSums<owned> sums;
+    int32 channel = firstChannel<owned>();
+    int32 first = blockIdx.y * arguments.rowsOfSlab;
+    int32 last = min(first + arguments.rowsOfSlab, arguments.rows);
+    Channels<owned> sum = fillChannels<owned>(0.0f);
+    Channels<owned> product = sum;
+    if (channel < arguments.pitch)
     {
-        return x;
+        const Stored* input = static_cast<const Stored*>(arguments.input);
+        Channels<owned> mean = loadFloats<owned>(arguments.saved + channel);
+        Channels<owned> scale = loadFloats<owned>(arguments.saved + 2 * arguments.pitch + channel);
+        Channels<owned> shift = loadFloats<owned>(arguments.saved + 3 * arguments.pitch + channel);
+        for (int32 row = first + threadIdx.y; row < last; row += blockDim.y)
+        {
+            int64 at = static_cast<int64>(row) * arguments.pitch + channel;
+            Channels<owned> x = loadChannels(input + at);
+            Channels<owned> gradient = gradientBeforeActivation<Stored>(arguments, at, x, scale, shift);
+            sum = sum + gradient;
+            product = fmaChannels(gradient, x - mean, product);
+        }
     }
 
-    return arguments.output != nullptr ? loadFour(arguments.output + at) : fmaFour(x, scale, shift);
+    double total[owned];
+    double totalProduct[owned];
+#pragma unroll
+    for (int i = 0; i < owned; i++)
+    {
+        total[i] = sum.at[i];
+        totalProduct[i] = product.at[i];
+    }
+
+    if (addThreads(sums, total, totalProduct) && channel < arguments.pitch)
+    {
+        double* target = arguments.partials + static_cast<int64>(blockIdx.y) * 2 * arguments.pitch + channel;
+        storeSums(target, total);
+        storeSums(target + arguments.pitch, totalProduct);
+    }
 }
 
 extern "C" __global__ void __launch_bounds__(256) backwardSums(const __grid_constant__ BackwardArguments arguments)
 {
-    __shared__ SlabSums sums;
-    int32 channel = firstChannel();
-    int32 first = blockIdx.y * arguments.rowsOfSlab;
-    int32 last = min(first + arguments.rowsOfSlab, arguments.rows);
-    float4 sum = fillFour(0.0f);
-    float4 product = fillFour(0.0f);
-    if (channel < arguments.pitch)
-    {
-        float4 mean = loadFour(arguments.saved + channel);
-        float4 scale = loadFour(arguments.saved + 2 * arguments.pitch + channel);
-        float4 shift = loadFour(arguments.saved + 3 * arguments.pitch + channel);
-        for (int32 row = first + threadIdx.y; row < last; row += blockDim.y)
-        {
-            int64 at = static_cast<int64>(row) * arguments.pitch + channel;
-            float4 x = loadFour(arguments.input + at);
-            float4 gradient = loadFour(arguments.outputGradient + at);
-            gradient = backThroughActivation(gradient, inputOfActivation(arguments, at, x, scale, shift), arguments.rectifies, arguments.slope);
-            sum = sum + gradient;
-            product = fmaFour(gradient, make_float4(x.x - mean.x, x.y - mean.y, x.z - mean.z, x.w - mean.w), product);
-        }
-    }
+    sumsOfSlab<float>(arguments);
+}
 
-    double total[4] = {sum.x, sum.y, sum.z, sum.w};
-    double totalProduct[4] = {product.x, product.y, product.z, product.w};
-    if (addThreads(sums, total, totalProduct) && channel < arguments.pitch)
-    {
-        double* target = arguments.partials + static_cast<int64>(blockIdx.y) * 2 * arguments.pitch + channel;
-        storeFour(target, total);
-        storeFour(target + arguments.pitch, totalProduct);
-    }
+extern "C" __global__ void __launch_bounds__(256) backwardSumsBf16(const __grid_constant__ BackwardArguments arguments)
+{
+    sumsOfSlab<BFloat16>(arguments);
 }
 
 extern "C" __global__ void __launch_bounds__(256) backwardFactors(const __grid_constant__ FactorsArguments arguments)
@@ -411,66 +457,88 @@ extern "C" __global__ void __launch_bounds__(256) backwardFactors(const __grid_c
         *target = arguments.accumulate != 0 ? *target + static_cast<float>(sum) : static_cast<float>(sum);
     }
 
-    // dx = scale·(dz − dβ/n − x̂·dγ/n) as a·dz + b·x + c
+    // dx = scale·(dz − dβ/n − x̂·dγ/n) as scale·dz + b·x + c
     bool batch = arguments.batchStatistics != 0;
     double slope = batch ? -scale * inverseStd * product / arguments.rows : 0.0;
-    arguments.factors[channel] = static_cast<float>(scale);
-    arguments.factors[pitch + channel] = static_cast<float>(slope);
-    arguments.factors[2 * pitch + channel] = static_cast<float>(batch ? -scale * sum / arguments.rows - slope * mean : 0.0);
+    arguments.factors[channel] = static_cast<float>(slope);
+    arguments.factors[pitch + channel] = static_cast<float>(batch ? -scale * sum / arguments.rows - slope * mean : 0.0);
 }
 
-extern "C" __global__ void __launch_bounds__(256) backwardApply(const __grid_constant__ BackwardArguments arguments)
+template <class Stored>
+__device__ inline void backwardRows(const BackwardArguments& arguments)
 {
-    int32 channel = firstChannel();
+    constexpr int owned = ownedChannels<Stored>;
+    int32 channel = firstChannel<owned>();
     if (channel >= arguments.pitch)
     {
         return;
     }
 
-    float4 scale = loadFour(arguments.saved + 2 * arguments.pitch + channel);
-    float4 shift = loadFour(arguments.saved + 3 * arguments.pitch + channel);
-    float4 a = loadFour(arguments.factors + channel);
-    float4 b = loadFour(arguments.factors + arguments.pitch + channel);
-    float4 c = loadFour(arguments.factors + 2 * arguments.pitch + channel);
+    const Stored* input = static_cast<const Stored*>(arguments.input);
+    Channels<owned> scale = loadFloats<owned>(arguments.saved + 2 * arguments.pitch + channel);
+    Channels<owned> shift = loadFloats<owned>(arguments.saved + 3 * arguments.pitch + channel);
+    Channels<owned> b = loadFloats<owned>(arguments.factors + channel);
+    Channels<owned> c = loadFloats<owned>(arguments.factors + arguments.pitch + channel);
     for (int32 row = firstRow(); row < arguments.rows; row += rowStep())
     {
         int64 at = static_cast<int64>(row) * arguments.pitch + channel;
-        float4 x = loadFour(arguments.input + at);
-        float4 gradient = loadFour(arguments.outputGradient + at);
-        gradient = backThroughActivation(gradient, inputOfActivation(arguments, at, x, scale, shift), arguments.rectifies, arguments.slope);
+        Channels<owned> x = loadChannels(input + at);
+        Channels<owned> gradient = gradientBeforeActivation<Stored>(arguments, at, x, scale, shift);
         if (arguments.residualGradient != nullptr)
         {
-            float* target = arguments.residualGradient + at;
-            storeFour(target, arguments.accumulateResidual != 0 ? loadFour(target) + gradient : gradient);
+            Stored* target = static_cast<Stored*>(arguments.residualGradient) + at;
+            storeChannels(target, arguments.accumulateResidual != 0 ? loadChannels(target) + gradient : gradient);
         }
 
         if (arguments.inputGradient != nullptr)
         {
-            storeFour(arguments.inputGradient + at, fmaFour(a, gradient, fmaFour(b, x, c)));
+            storeChannels(static_cast<Stored*>(arguments.inputGradient) + at, fmaChannels(scale, gradient, fmaChannels(b, x, c)));
         }
     }
 }
 
-// The gradient of a mapped shortcut: dz of the output channel that each of its channels feeds. It runs before backwardApply, which may overwrite dy.
-extern "C" __global__ void __launch_bounds__(256) residualGradient(const __grid_constant__ ResidualGradientArguments arguments)
+extern "C" __global__ void __launch_bounds__(256) backwardApply(const __grid_constant__ BackwardArguments arguments)
 {
-    int32 channel = firstChannel();
+    backwardRows<float>(arguments);
+}
+
+extern "C" __global__ void __launch_bounds__(256) backwardApplyBf16(const __grid_constant__ BackwardArguments arguments)
+{
+    backwardRows<BFloat16>(arguments);
+}
+
+// The gradient of a mapped shortcut: dz of the output channel that each of its channels feeds. It runs before backwardApply, which may overwrite dy.
+template <class Stored>
+__device__ inline void residualGradientRows(const ResidualGradientArguments& arguments)
+{
+    constexpr int owned = ownedChannels<Stored>;
+    int32 channel = firstChannel<owned>();
     if (channel >= arguments.residualPitch)
     {
         return;
     }
 
-    int4 map = loadMap(arguments.inverseMap, channel, arguments.residualChannels);
+    ChannelMap<owned> map(arguments.inverseMap, channel, arguments.residualChannels);
     for (int32 row = firstRow(); row < arguments.rows; row += rowStep())
     {
         int64 from = static_cast<int64>(row) * arguments.pitch;
-        float4 gradient = gatherFour(arguments.outputGradient + from, map);
+        Channels<owned> gradient = map.gather(static_cast<const Stored*>(arguments.outputGradient) + from);
         if (arguments.rectifies != 0)
         {
-            gradient = backThroughActivation(gradient, gatherFour(arguments.output + from, map), 1, arguments.slope);
+            gradient = backThroughActivation(gradient, map.gather(static_cast<const Stored*>(arguments.output) + from), arguments.slope);
         }
 
-        float* target = arguments.residualGradient + static_cast<int64>(row) * arguments.residualPitch + channel;
-        storeFour(target, arguments.accumulate != 0 ? loadFour(target) + gradient : gradient);
+        Stored* target = static_cast<Stored*>(arguments.residualGradient) + static_cast<int64>(row) * arguments.residualPitch + channel;
+        storeChannels(target, arguments.accumulate != 0 ? loadChannels(target) + gradient : gradient);
     }
+}
+
+extern "C" __global__ void __launch_bounds__(256) residualGradient(const __grid_constant__ ResidualGradientArguments arguments)
+{
+    residualGradientRows<float>(arguments);
+}
+
+extern "C" __global__ void __launch_bounds__(256) residualGradientBf16(const __grid_constant__ ResidualGradientArguments arguments)
+{
+    residualGradientRows<BFloat16>(arguments);
 }

@@ -2,16 +2,18 @@
 //
 //   maximum: the largest value of each window, and the winner's place in it (row·kernelWidth + column, the first at ties); pixels outside the image never win.
 //   average: the mean of each window over all its places, or over those inside the image. global average: [batch, pixels, channels] to [batch, channels].
-//   Backward passes gather: each input pixel asks the windows that contain it, in order, so there are no atomics.
+//   A mean is the sum times the rounded reciprocal of the count. Backward passes gather: each input pixel asks the windows that contain it, in order, so there are no atomics.
 //
-// Launch: rows.cuh, where the rows are output pixels (forward), input pixels (backward), or images (global forward). Moved: 4 bytes an input and an output element, and 4 a winner; windows that overlap
-// read out of the cache: limited by memory.
-#include "rows.cuh"
+// Images are float32, or bfloat16 in the kernels whose names end in Bf16; a global average, and its gradient, is float32 always.
+//
+// Launch: channels.cuh, where the rows are output pixels (forward), input pixels (backward), or images (global forward). Moved: an element (4 bytes or 2) of the input and of the output, and 4 bytes a
+// winner; windows that overlap read out of the cache: limited by memory.
+#include "channels.cuh"
 
 struct PoolingArguments
 {
-    const float* input; // of a backward pass: the output's gradient
-    float* output;      // of a backward pass: the input's gradient
+    const void* input; // of a backward pass: the output's gradient
+    void* output;      // of a backward pass: the input's gradient
     int32* winners;     // null if not wanted; null in average pooling
     int32 batch;
     int32 inputHeight;
@@ -31,8 +33,8 @@ struct PoolingArguments
 
 struct GlobalAverageArguments
 {
-    const float* input; // backward: the output's gradient
-    float* output;      // backward: the input's gradient
+    const void* input; // backward: the output's gradient, float32
+    void* output;      // float32; backward: the input's gradient
     int32 batch;
     int32 pixels;
     int32 pitch;
@@ -84,9 +86,11 @@ struct Pixel
     }
 };
 
-extern "C" __global__ void __launch_bounds__(256) maximumForward(const __grid_constant__ PoolingArguments arguments)
+template <class Stored>
+__device__ inline void maximumOfWindows(const PoolingArguments& arguments)
 {
-    int32 channel = firstChannel();
+    constexpr int owned = ownedChannels<Stored>;
+    int32 channel = firstChannel<owned>();
     if (channel >= arguments.pitch)
     {
         return;
@@ -98,42 +102,58 @@ extern "C" __global__ void __launch_bounds__(256) maximumForward(const __grid_co
         Pixel pixel(number, arguments.outputHeight, arguments.outputWidth);
         Window rows(pixel.row, arguments.strideHeight, arguments.paddingHeight, arguments.kernelHeight, arguments.inputHeight);
         Window columns(pixel.column, arguments.strideWidth, arguments.paddingWidth, arguments.kernelWidth, arguments.inputWidth);
-        float4 best = fillFour(0.0f);
-        int4 winner = make_int4(0, 0, 0, 0);
+        Channels<owned> best = fillChannels<owned>(0.0f);
+        int32 winner[owned] = {};
         bool any = false;
         for (int32 h = rows.first; h < rows.last; h++)
         {
-            const float* line = arguments.input + (static_cast<int64>(pixel.image) * arguments.inputHeight + h) * arguments.inputWidth * arguments.pitch + channel;
+            const Stored* line =
+                static_cast<const Stored*>(arguments.input) + (static_cast<int64>(pixel.image) * arguments.inputHeight + h) * arguments.inputWidth * arguments.pitch + channel;
             for (int32 w = columns.first; w < columns.last; w++)
             {
                 // Strictly larger, or not a number: the first of equals stays, and NaN is seen.
-                float4 value = loadFour(line + static_cast<int64>(w) * arguments.pitch);
+                Channels<owned> values = loadChannels(line + static_cast<int64>(w) * arguments.pitch);
                 int32 place = (h - rows.start) * arguments.kernelWidth + w - columns.start;
-                auto compare = [&](float candidate, float& largest, int32& index) {
-                    bool wins = !any || !(candidate <= largest);
-                    largest = wins ? candidate : largest;
-                    index = wins ? place : index;
-                };
-                compare(value.x, best.x, winner.x);
-                compare(value.y, best.y, winner.y);
-                compare(value.z, best.z, winner.z);
-                compare(value.w, best.w, winner.w);
+#pragma unroll
+                for (int i = 0; i < owned; i++)
+                {
+                    bool wins = !any || !(values.at[i] <= best.at[i]);
+                    best.at[i] = wins ? values.at[i] : best.at[i];
+                    winner[i] = wins ? place : winner[i];
+                }
+
                 any = true;
             }
         }
 
         int64 to = static_cast<int64>(number) * arguments.pitch + channel;
-        storeFour(arguments.output + to, best);
+        storeChannels(static_cast<Stored*>(arguments.output) + to, best);
         if (arguments.winners != nullptr)
         {
-            *reinterpret_cast<int4*>(arguments.winners + to) = winner;
+#pragma unroll
+            for (int i = 0; i < owned; i += 4)
+            {
+                *reinterpret_cast<int4*>(arguments.winners + to + i) = make_int4(winner[i], winner[i + 1], winner[i + 2], winner[i + 3]);
+            }
         }
     }
 }
 
-extern "C" __global__ void __launch_bounds__(256) averageForward(const __grid_constant__ PoolingArguments arguments)
+extern "C" __global__ void __launch_bounds__(256) maximumForward(const __grid_constant__ PoolingArguments arguments)
 {
-    int32 channel = firstChannel();
+    maximumOfWindows<float>(arguments);
+}
+
+extern "C" __global__ void __launch_bounds__(256) maximumForwardBf16(const __grid_constant__ PoolingArguments arguments)
+{
+    maximumOfWindows<BFloat16>(arguments);
+}
+
+template <class Stored>
+__device__ inline void averageOfWindows(const PoolingArguments& arguments)
+{
+    constexpr int owned = ownedChannels<Stored>;
+    int32 channel = firstChannel<owned>();
     if (channel >= arguments.pitch)
     {
         return;
@@ -145,27 +165,38 @@ extern "C" __global__ void __launch_bounds__(256) averageForward(const __grid_co
         Pixel pixel(number, arguments.outputHeight, arguments.outputWidth);
         Window rows(pixel.row, arguments.strideHeight, arguments.paddingHeight, arguments.kernelHeight, arguments.inputHeight);
         Window columns(pixel.column, arguments.strideWidth, arguments.paddingWidth, arguments.kernelWidth, arguments.inputWidth);
-        float4 sum = fillFour(0.0f);
+        Channels<owned> sum = fillChannels<owned>(0.0f);
         for (int32 h = rows.first; h < rows.last; h++)
         {
-            const float* line = arguments.input + (static_cast<int64>(pixel.image) * arguments.inputHeight + h) * arguments.inputWidth * arguments.pitch + channel;
+            const Stored* line =
+                static_cast<const Stored*>(arguments.input) + (static_cast<int64>(pixel.image) * arguments.inputHeight + h) * arguments.inputWidth * arguments.pitch + channel;
             for (int32 w = columns.first; w < columns.last; w++)
             {
-                sum = sum + loadFour(line + static_cast<int64>(w) * arguments.pitch);
+                sum = sum + loadChannels(line + static_cast<int64>(w) * arguments.pitch);
             }
         }
 
         int32 count = arguments.countPadding != 0 ? arguments.kernelHeight * arguments.kernelWidth : (rows.last - rows.first) * (columns.last - columns.first);
-        float divisor = static_cast<float>(count);
-        storeFour(arguments.output + static_cast<int64>(number) * arguments.pitch + channel, make_float4(sum.x / divisor, sum.y / divisor, sum.z / divisor, sum.w / divisor));
+        storeChannels(static_cast<Stored*>(arguments.output) + static_cast<int64>(number) * arguments.pitch + channel, sum * (1.0f / static_cast<float>(count)));
     }
 }
 
+extern "C" __global__ void __launch_bounds__(256) averageForward(const __grid_constant__ PoolingArguments arguments)
+{
+    averageOfWindows<float>(arguments);
+}
+
+extern "C" __global__ void __launch_bounds__(256) averageForwardBf16(const __grid_constant__ PoolingArguments arguments)
+{
+    averageOfWindows<BFloat16>(arguments);
+}
+
 // Winners decide in maximum pooling; every window gives its share in average pooling.
-template <bool maximum>
+template <bool maximum, class Stored>
 __device__ inline void gatherGradients(const PoolingArguments& arguments)
 {
-    int32 channel = firstChannel();
+    constexpr int owned = ownedChannels<Stored>;
+    int32 channel = firstChannel<owned>();
     if (channel >= arguments.pitch)
     {
         return;
@@ -177,87 +208,122 @@ __device__ inline void gatherGradients(const PoolingArguments& arguments)
         Pixel pixel(number, arguments.inputHeight, arguments.inputWidth);
         Windows rows(pixel.row, arguments.strideHeight, arguments.paddingHeight, arguments.kernelHeight, arguments.outputHeight);
         Windows columns(pixel.column, arguments.strideWidth, arguments.paddingWidth, arguments.kernelWidth, arguments.outputWidth);
-        int64 to = static_cast<int64>(number) * arguments.pitch + channel;
-        float4 sum = arguments.accumulate != 0 ? loadFour(arguments.output + to) : fillFour(0.0f);
+        Stored* target = static_cast<Stored*>(arguments.output) + static_cast<int64>(number) * arguments.pitch + channel;
+        Channels<owned> sum = arguments.accumulate != 0 ? loadChannels(target) : fillChannels<owned>(0.0f);
         for (int32 oh = rows.first; oh < rows.last; oh++)
         {
             for (int32 ow = columns.first; ow < columns.last; ow++)
             {
                 int64 from = ((static_cast<int64>(pixel.image) * arguments.outputHeight + oh) * arguments.outputWidth + ow) * arguments.pitch + channel;
-                float4 gradient = loadFour(arguments.input + from);
+                Channels<owned> gradient = loadChannels(static_cast<const Stored*>(arguments.input) + from);
                 if (maximum)
                 {
                     int32 row = pixel.row - (oh * arguments.strideHeight - arguments.paddingHeight);
                     int32 place = row * arguments.kernelWidth + pixel.column - (ow * arguments.strideWidth - arguments.paddingWidth);
-                    int4 winner = *reinterpret_cast<const int4*>(arguments.winners + from);
-                    sum.x += winner.x == place ? gradient.x : 0.0f;
-                    sum.y += winner.y == place ? gradient.y : 0.0f;
-                    sum.z += winner.z == place ? gradient.z : 0.0f;
-                    sum.w += winner.w == place ? gradient.w : 0.0f;
+#pragma unroll
+                    for (int i = 0; i < owned; i += 4)
+                    {
+                        int4 winner = *reinterpret_cast<const int4*>(arguments.winners + from + i);
+                        sum.at[i] += winner.x == place ? gradient.at[i] : 0.0f;
+                        sum.at[i + 1] += winner.y == place ? gradient.at[i + 1] : 0.0f;
+                        sum.at[i + 2] += winner.z == place ? gradient.at[i + 2] : 0.0f;
+                        sum.at[i + 3] += winner.w == place ? gradient.at[i + 3] : 0.0f;
+                    }
                 }
                 else
                 {
                     Window height(oh, arguments.strideHeight, arguments.paddingHeight, arguments.kernelHeight, arguments.inputHeight);
                     Window width(ow, arguments.strideWidth, arguments.paddingWidth, arguments.kernelWidth, arguments.inputWidth);
                     int32 count = arguments.countPadding != 0 ? arguments.kernelHeight * arguments.kernelWidth : (height.last - height.first) * (width.last - width.first);
-                    float divisor = static_cast<float>(count);
-                    sum = sum + make_float4(gradient.x / divisor, gradient.y / divisor, gradient.z / divisor, gradient.w / divisor);
+                    sum = sum + gradient * (1.0f / static_cast<float>(count));
                 }
             }
         }
 
-        storeFour(arguments.output + to, sum);
+        storeChannels(target, sum);
     }
 }
 
 extern "C" __global__ void __launch_bounds__(256) maximumBackward(const __grid_constant__ PoolingArguments arguments)
 {
-    gatherGradients<true>(arguments);
+    gatherGradients<true, float>(arguments);
+}
+
+extern "C" __global__ void __launch_bounds__(256) maximumBackwardBf16(const __grid_constant__ PoolingArguments arguments)
+{
+    gatherGradients<true, BFloat16>(arguments);
 }
 
 extern "C" __global__ void __launch_bounds__(256) averageBackward(const __grid_constant__ PoolingArguments arguments)
 {
-    gatherGradients<false>(arguments);
+    gatherGradients<false, float>(arguments);
 }
 
-extern "C" __global__ void __launch_bounds__(256) globalAverageForward(const __grid_constant__ GlobalAverageArguments arguments)
+extern "C" __global__ void __launch_bounds__(256) averageBackwardBf16(const __grid_constant__ PoolingArguments arguments)
 {
-    int32 channel = firstChannel();
+    gatherGradients<false, BFloat16>(arguments);
+}
+
+template <class Stored>
+__device__ inline void averageOfImages(const GlobalAverageArguments& arguments)
+{
+    constexpr int owned = ownedChannels<Stored>;
+    int32 channel = firstChannel<owned>();
     if (channel >= arguments.pitch)
     {
         return;
     }
 
-    float divisor = static_cast<float>(arguments.pixels);
     for (int32 image = firstRow(); image < arguments.batch; image += rowStep())
     {
-        const float* pixels = arguments.input + static_cast<int64>(image) * arguments.pixels * arguments.pitch + channel;
-        float4 sum = fillFour(0.0f);
+        const Stored* pixels = static_cast<const Stored*>(arguments.input) + static_cast<int64>(image) * arguments.pixels * arguments.pitch + channel;
+        Channels<owned> sum = fillChannels<owned>(0.0f);
         for (int32 pixel = 0; pixel < arguments.pixels; pixel++)
         {
-            sum = sum + loadFour(pixels + static_cast<int64>(pixel) * arguments.pitch);
+            sum = sum + loadChannels(pixels + static_cast<int64>(pixel) * arguments.pitch);
         }
 
-        storeFour(arguments.output + static_cast<int64>(image) * arguments.pitch + channel, make_float4(sum.x / divisor, sum.y / divisor, sum.z / divisor, sum.w / divisor));
+        storeFloats(static_cast<float*>(arguments.output) + static_cast<int64>(image) * arguments.pitch + channel, sum * (1.0f / static_cast<float>(arguments.pixels)));
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(256) globalAverageForward(const __grid_constant__ GlobalAverageArguments arguments)
+{
+    averageOfImages<float>(arguments);
+}
+
+extern "C" __global__ void __launch_bounds__(256) globalAverageForwardBf16(const __grid_constant__ GlobalAverageArguments arguments)
+{
+    averageOfImages<BFloat16>(arguments);
+}
+
+template <class Stored>
+__device__ inline void spreadOverImages(const GlobalAverageArguments& arguments)
+{
+    constexpr int owned = ownedChannels<Stored>;
+    int32 channel = firstChannel<owned>();
+    if (channel >= arguments.pitch)
+    {
+        return;
+    }
+
+    int32 rows = arguments.batch * arguments.pixels;
+    for (int32 row = firstRow(); row < rows; row += rowStep())
+    {
+        int32 image = static_cast<uint32>(row) / static_cast<uint32>(arguments.pixels);
+        Channels<owned> mean = loadFloats<owned>(static_cast<const float*>(arguments.input) + static_cast<int64>(image) * arguments.pitch + channel);
+        Channels<owned> share = mean * (1.0f / static_cast<float>(arguments.pixels));
+        Stored* target = static_cast<Stored*>(arguments.output) + static_cast<int64>(row) * arguments.pitch + channel;
+        storeChannels(target, arguments.accumulate != 0 ? loadChannels(target) + share : share);
     }
 }
 
 extern "C" __global__ void __launch_bounds__(256) globalAverageBackward(const __grid_constant__ GlobalAverageArguments arguments)
 {
-    int32 channel = firstChannel();
-    if (channel >= arguments.pitch)
-    {
-        return;
-    }
+    spreadOverImages<float>(arguments);
+}
 
-    float divisor = static_cast<float>(arguments.pixels);
-    int32 rows = arguments.batch * arguments.pixels;
-    for (int32 row = firstRow(); row < rows; row += rowStep())
-    {
-        int32 image = static_cast<uint32>(row) / static_cast<uint32>(arguments.pixels);
-        float4 mean = loadFour(arguments.input + static_cast<int64>(image) * arguments.pitch + channel);
-        float4 share = make_float4(mean.x / divisor, mean.y / divisor, mean.z / divisor, mean.w / divisor);
-        float* target = arguments.output + static_cast<int64>(row) * arguments.pitch + channel;
-        storeFour(target, arguments.accumulate != 0 ? loadFour(target) + share : share);
-    }
+extern "C" __global__ void __launch_bounds__(256) globalAverageBackwardBf16(const __grid_constant__ GlobalAverageArguments arguments)
+{
+    spreadOverImages<BFloat16>(arguments);
 }

@@ -1,14 +1,15 @@
-// Walking over [rows, pitch] arrays: every thread owns four neighbouring channels (16 bytes) and visits rows.
+// Walking over [rows, pitch] arrays: every thread owns 16 bytes of neighbouring channels, four of float32, and visits rows.
 //
-// Launch: blocks of 256 threads, x over fours of channels (a power of two of them, at most 64), y over rows; the grid has enough blocks in x for all channels and cuts the
+// Launch: blocks of 256 threads, x over the threads' channels (a power of two of threads, at most 64), y over rows; the grid has enough blocks in x for all channels and cuts the
 // rows into slabs in y. Neighbouring threads touch neighbouring addresses where the channels fill x, and no index needs a division.
 #pragma once
 #include "common.cuh"
 
-// The first of the thread's four channels.
+// The first of the channels that the thread owns.
+template <int owned = 4>
 __device__ inline int32 firstChannel()
 {
-    return 4 * static_cast<int32>(blockIdx.x * blockDim.x + threadIdx.x);
+    return owned * static_cast<int32>(blockIdx.x * blockDim.x + threadIdx.x);
 }
 
 // The rows of a thread that strides over the whole array.
@@ -76,18 +77,4 @@ __device__ inline float4 withoutPadding(float4 value, int32 channel, int32 chann
     value.z = channel + 2 < channels ? value.z : 0.0f;
     value.w = channel + 3 < channels ? value.w : 0.0f;
     return value;
-}
-
-// Elements through a channel map: zero where the map is negative.
-__device__ inline float4 gatherFour(const float* row, int4 map)
-{
-    return make_float4(map.x < 0 ? 0.0f : row[map.x], map.y < 0 ? 0.0f : row[map.y], map.z < 0 ? 0.0f : row[map.z], map.w < 0 ? 0.0f : row[map.w]);
-}
-
-// Four entries of a map that has one entry a channel, −1 beyond its end.
-__device__ inline int4 loadMap(const int32* map, int32 channel, int32 channels)
-{
-    return make_int4(
-        channel < channels ? map[channel] : -1, channel + 1 < channels ? map[channel + 1] : -1, channel + 2 < channels ? map[channel + 2] : -1,
-        channel + 3 < channels ? map[channel + 3] : -1);
 }

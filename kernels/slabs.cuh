@@ -2,19 +2,21 @@
 #pragma once
 #include "rows.cuh"
 
-// Blocks of 256 threads hold the sums of a slab: [channel of four][thread].
+// Blocks of 256 threads hold the sums of a slab: [channel of those that a thread owns][thread].
+template <int owned>
 struct SlabSums
 {
-    double first[4][256];
-    double second[4][256];
+    double first[owned][256];
+    double second[owned][256];
 };
 
 // Adds the sums of all threads with the same channels, in order of their rows; threads with y = 0 return true and hold the result.
-__device__ inline bool addThreads(SlabSums& sums, double first[4], double second[4])
+template <int owned>
+__device__ inline bool addThreads(SlabSums<owned>& sums, double (&first)[owned], double (&second)[owned])
 {
     int32 thread = threadIdx.y * blockDim.x + threadIdx.x;
 #pragma unroll
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < owned; i++)
     {
         sums.first[i][thread] = first[i];
         sums.second[i][thread] = second[i];
@@ -27,7 +29,7 @@ __device__ inline bool addThreads(SlabSums& sums, double first[4], double second
     }
 
 #pragma unroll
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < owned; i++)
     {
         for (int32 y = 1; y < blockDim.y; y++)
         {
@@ -39,10 +41,11 @@ __device__ inline bool addThreads(SlabSums& sums, double first[4], double second
     return true;
 }
 
-__device__ inline void storeFour(double* target, const double values[4])
+template <int owned>
+__device__ inline void storeSums(double* target, const double (&values)[owned])
 {
 #pragma unroll
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < owned; i++)
     {
         target[i] = values[i];
     }

@@ -22,7 +22,7 @@ public readonly ref struct BackwardContext
     /// <summary>The device.</summary>
     public Device Device => node.Device;
 
-    /// <summary>∂L/∂output, of the output's shape, padding zero.</summary>
+    /// <summary>∂L/∂output, of the output's shape and type, padding zero.</summary>
     public DeviceBuffer OutputGradient => node.OutputHandle.Gradient!.Buffer;
 
     /// <summary>The output's shape.</summary>
@@ -33,6 +33,9 @@ public readonly ref struct BackwardContext
 
     /// <summary>An input's shape.</summary>
     public Shape InputShape(int input) => node.InputHandle(input).Shape;
+
+    /// <summary>An input's element type, which is its gradient's too.</summary>
+    public ElementType InputType(int input) => node.InputHandle(input).Type;
 
     /// <summary>Where to write, or add, an input's gradient. Ask once for each input, and then write all of it.</summary>
     public GradientTarget Target(int input)
@@ -71,13 +74,13 @@ public readonly ref struct BackwardContext
     }
 
     /// <summary>
-    /// Like <see cref="Target"/>, but where the input has no gradient yet and the output's shape, the output gradient's own memory is handed over, to be
+    /// Like <see cref="Target"/>, but where the input has no gradient yet and the output's shape and type, the output gradient's own memory is handed over, to be
     /// overwritten in place: for kernels that allow it. Check whether <see cref="GradientTarget.Buffer"/> is the output gradient's.
     /// </summary>
     public GradientTarget TargetInPlace(int input)
     {
         TensorHandle handle = node.InputHandle(input);
-        if (handle.RequiresGradient && handle.Parameter is null && handle.Gradient is null && handle.Shape == OutputShape)
+        if (handle.RequiresGradient && handle.Parameter is null && handle.Gradient is null && handle.Shape == OutputShape && handle.Type == node.OutputHandle.Type)
         {
             handle.Gradient = node.OutputHandle.Gradient!;
             handle.Gradient.Retain();
@@ -88,23 +91,7 @@ public readonly ref struct BackwardContext
     }
 
     /// <summary>The output's gradient is an input's as well, as in a sum: copies it where nothing was there, else adds it.</summary>
-    public void PassThrough(int input)
-    {
-        GradientTarget target = Target(input);
-        if (!target.IsWanted)
-        {
-            return;
-        }
-
-        if (target.Mode == GradientMode.Overwrite)
-        {
-            Device.Copy(OutputGradient, target.Buffer);
-        }
-        else
-        {
-            Device.Elementwise.Accumulate(InputShape(input), OutputGradient, target.Buffer);
-        }
-    }
+    public void PassThrough(int input) => Give(input, OutputGradient);
 
     /// <summary>The output's gradient is the one input's whole gradient, as of an identity: its memory is handed over where nothing was there, else it is added.</summary>
     public void HandOver(int input)
@@ -121,7 +108,9 @@ public readonly ref struct BackwardContext
     }
 
     /// <summary>Adds a computed gradient (of the input's shape) to an input's; for kernels that can only overwrite.</summary>
-    public void Add(int input, Tensor gradient)
+    public void Add(int input, Tensor gradient) => Give(input, gradient.Buffer);
+
+    private void Give(int input, DeviceBuffer gradient)
     {
         GradientTarget target = Target(input);
         if (!target.IsWanted)
@@ -129,13 +118,17 @@ public readonly ref struct BackwardContext
             return;
         }
 
-        if (target.Mode == GradientMode.Overwrite)
+        if (target.Buffer.Type != gradient.Type)
         {
-            Device.Copy(gradient.Buffer, target.Buffer);
+            Device.Elementwise.Convert(InputShape(input), gradient, target.Buffer, target.Mode);
+        }
+        else if (target.Mode == GradientMode.Overwrite)
+        {
+            Device.Copy(gradient, target.Buffer);
         }
         else
         {
-            Device.Elementwise.Accumulate(InputShape(input), gradient.Buffer, target.Buffer);
+            Device.Elementwise.Accumulate(InputShape(input), gradient, target.Buffer);
         }
     }
 }

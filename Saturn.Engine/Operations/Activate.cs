@@ -8,7 +8,7 @@ public static partial class Operation
     /// <summary>Applies an activation function, and reports which channels were active.</summary>
     public static Tensor Activate(Tensor input, Activation activation, ChannelActivity? activity = null)
     {
-        Tensor output = Tensor.Allocate(input.Device, input.Shape);
+        Tensor output = Tensor.Allocate(input.Device, input.Shape, input.Type);
         input.Device.Activation.Forward(activation, input.Shape, input.Buffer, output.Buffer, activity?.Report() ?? ActivityReport.None);
         activity?.Observe(output);
         if (Tape.Records(input))

@@ -80,6 +80,8 @@ public static partial class Operation
 
     private static Tensor Binary(BinaryOperation kind, Tensor left, Tensor right)
     {
+        left = Float32(left);
+        right = Float32(right);
         Shape shape = Shape.Broadcast(left.Shape, right.Shape);
         Tensor output = Tensor.Allocate(left.Device, shape);
         left.Device.Elementwise.Binary(kind, left.Shape, left.Buffer, right.Shape, right.Buffer, shape, output.Buffer);
@@ -96,6 +98,7 @@ public static partial class Operation
 
     private static Tensor Unary(UnaryOperation kind, Tensor input, float a = 0, float b = 0)
     {
+        input = Float32(input);
         Tensor output = Tensor.Allocate(input.Device, input.Shape);
         input.Device.Elementwise.Unary(kind, input.Shape, input.Buffer, output.Buffer, a, b);
         if (Tape.Records(input))

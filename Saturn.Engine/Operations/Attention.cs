@@ -20,6 +20,7 @@ public static partial class Operation
                 $"Attention with {heads} heads needs queries, keys and values [batch, tokens, 3·width] whose width the heads divide into 1 to {AttentionShape.MaximumHeadWidth} channels each, but got {x}.");
         }
 
+        packed = Float32(packed);
         AttentionShape shape = new(x[0], x[1], heads, x[2] / (3 * heads));
         Tensor output = Tensor.Allocate(packed.Device, new Shape(x[0], x[1], shape.Width));
         Tensor statistics = Tensor.AllocateUnscoped(packed.Device, new Shape(checked(2 * shape.Rows)));

@@ -46,8 +46,9 @@ public static partial class Operation
         Tensor.AllocateUnscoped(device, new Shape(2, Shape.PitchOf(channels)), ElementType.Float64);
 
     /// <summary>The normalization once the batch's statistics are known (in training) or from running statistics.</summary>
-    internal static Tensor Normalize(Tensor input, BatchStatistics form, Tensor statistics, in BatchNormArguments arguments, in NormalizationTail tail)
+    internal static Tensor Normalize(Tensor input, BatchStatistics form, Tensor statistics, in BatchNormArguments given, in NormalizationTail tail)
     {
+        BatchNormArguments arguments = given with { Gamma = Float32(given.Gamma), Beta = Float32(given.Beta) };
         int rows = input.Shape.Rows;
         int channels = input.Shape.Channels;
         RequireChannels(arguments, channels);
@@ -65,6 +66,7 @@ public static partial class Operation
         }
 
         RequireResidual(input.Shape, tail);
+        Tensor residual = ResidualOf(tail, input.Type);
         Device device = input.Device;
         BatchNormShape shape = new(rows, channels, arguments.Epsilon, arguments.Momentum);
         Tensor saved = Tensor.AllocateUnscoped(device, new Shape(4, Shape.PitchOf(channels)));
@@ -73,7 +75,7 @@ public static partial class Operation
         {
             bool reported = device.Normalization.PrepareTraining(
                 shape, form, statistics.Buffer, BufferOf(arguments.Gamma), BufferOf(arguments.Beta), BufferOf(arguments.RunningMean), BufferOf(arguments.RunningVariance), saved.Buffer,
-                tail.Activation, tail.Residual.IsNone ? activity : ActivityReport.None);
+                tail.Activation, residual.IsNone ? activity : ActivityReport.None);
             if (reported)
             {
                 activity = ActivityReport.None;
@@ -85,17 +87,17 @@ public static partial class Operation
                 shape, BufferOf(arguments.Gamma), BufferOf(arguments.Beta), BufferOf(arguments.RunningMean), BufferOf(arguments.RunningVariance), saved.Buffer);
         }
 
-        Tensor output = Tensor.Allocate(device, input.Shape);
-        device.Normalization.Apply(shape, EpilogueOf(device, tail), input.Buffer, saved.Buffer, output.Buffer, activity);
+        Tensor output = Tensor.Allocate(device, input.Shape, input.Type);
+        device.Normalization.Apply(shape, EpilogueOf(device, tail with { Residual = residual }), input.Buffer, saved.Buffer, output.Buffer, activity);
         tail.Activity?.Observe(output);
 
         ChannelGates? gates = BatchNormNode.KnowsGates(tail, arguments) ? tail.Activity!.Gates : null;
-        if (Tape.Records(input, arguments.Gamma, arguments.Beta, tail.Residual) || (gates is not null && Tape.Records(gates.Values)))
+        if (Tape.Records(input, arguments.Gamma, arguments.Beta, residual) || (gates is not null && Tape.Records(gates.Values)))
         {
             BatchNormNode node = Tape.Rent<BatchNormNode>();
-            bool needsOutput = !tail.Residual.IsNone && tail.Activation.Kind != ActivationKind.Identity;
+            bool needsOutput = !residual.IsNone && tail.Activation.Kind != ActivationKind.Identity;
             node.Initialize(shape, arguments.Training, tail, node.Save(input), node.Save(saved), needsOutput ? node.Save(output) : default, arguments, gates is not null);
-            RecordNormalization(node, output, input, arguments, tail.Residual, gates);
+            RecordNormalization(node, output, input, arguments, residual, gates);
         }
 
         saved.Dispose();
@@ -127,6 +129,9 @@ public static partial class Operation
         }
     }
 
+    /// <summary>The residual in the type that the sum has; absent if there is none.</summary>
+    private static Tensor ResidualOf(in NormalizationTail tail, ElementType type) => tail.Residual.IsNone ? default : Convert(tail.Residual, type);
+
     private static NormalizationEpilogue EpilogueOf(Device device, in NormalizationTail tail) => new(
         tail.Activation, BufferOf(tail.Residual), tail.Residual.IsNone ? 0 : tail.Residual.Shape.Channels,
         tail.Shortcut?.Map?.SourcesOn(device) ?? DeviceBuffer.None, tail.Shortcut?.Map?.OutputsOn(device) ?? DeviceBuffer.None);
@@ -143,9 +148,9 @@ public static partial class Operation
 
     private static void RequireChannels(Tensor vector, int channels, string what)
     {
-        if (!vector.IsNone && vector.Shape != new Shape(channels))
+        if (!vector.IsNone && (vector.Shape != new Shape(channels) || vector.Type != ElementType.Float32))
         {
-            throw new ArgumentException($"The {what} of a normalization over {channels} channels must have shape [{channels}], but has {vector.Shape}.");
+            throw new ArgumentException($"The {what} of a normalization over {channels} channels must have shape [{channels}] and be float32, but has {vector.Type} {vector.Shape}.");
         }
     }
 
@@ -260,7 +265,7 @@ public sealed class BatchNormNode : Node
         if (target.IsWanted && target.Mode == GradientMode.Accumulate)
         {
             // The kernel overwrites: the input feeds something else as well, which happens in hand-made graphs only.
-            using Tensor gradient = Tensor.AllocateUnscoped(device, context.InputShape(0));
+            using Tensor gradient = Tensor.AllocateUnscoped(device, context.InputShape(0), context.InputType(0));
             Run(context, epilogue, gamma, beta, gradient.Buffer, residual);
             device.Elementwise.Accumulate(context.InputShape(0), gradient.Buffer, target.Buffer);
             return;

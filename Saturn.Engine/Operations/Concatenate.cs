@@ -6,7 +6,7 @@ namespace Saturn.Engine.Operations;
 
 public static partial class Operation
 {
-    /// <summary>Joins tensors of equal leading dimensions along the channels.</summary>
+    /// <summary>Joins tensors of equal leading dimensions along the channels; tensors of different types as float32.</summary>
     public static Tensor Concatenate(params ReadOnlySpan<Tensor> inputs)
     {
         if (inputs.Length == 0)
@@ -15,6 +15,7 @@ public static partial class Operation
         }
 
         int channels = 0;
+        ElementType type = inputs[0].Type;
         foreach (Tensor input in inputs)
         {
             if (input.Shape.With(-1, 1) != inputs[0].Shape.With(-1, 1))
@@ -23,10 +24,14 @@ public static partial class Operation
             }
 
             channels += input.Shape.Channels;
+            if (input.Type != type)
+            {
+                return ConcatenateAsFloat32(inputs);
+            }
         }
 
         Shape shape = inputs[0].Shape.With(-1, channels);
-        Tensor output = Tensor.Zeros(inputs[0].Device, shape);
+        Tensor output = Tensor.Zeros(inputs[0].Device, shape, type);
         int offset = 0;
         foreach (Tensor input in inputs)
         {
@@ -41,6 +46,17 @@ public static partial class Operation
         }
 
         return output;
+    }
+
+    private static Tensor ConcatenateAsFloat32(ReadOnlySpan<Tensor> inputs)
+    {
+        Tensor[] converted = new Tensor[inputs.Length];
+        for (int i = 0; i < inputs.Length; i++)
+        {
+            converted[i] = Float32(inputs[i]);
+        }
+
+        return Concatenate(converted);
     }
 }
 

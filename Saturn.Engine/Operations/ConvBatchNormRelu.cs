@@ -27,7 +27,7 @@ public static partial class Operation
         }
 
         (BatchStatistics form, Tensor statistics) = AllocateStatistics(input.Device, shape, normalization);
-        Tensor convolved = Run(shape, shape.Output, input, weight, bias, statistics.IsNone ? DeviceBuffer.None : statistics.Buffer);
+        Tensor convolved = RunConvolution(shape, input, weight, bias, statistics.IsNone ? DeviceBuffer.None : statistics.Buffer);
         return NormalizeAndFree(convolved, form, statistics, normalization, tail);
     }
 
@@ -36,7 +36,7 @@ public static partial class Operation
     {
         ConvolutionShape shape = LinearShapeOf(input.Shape, weight.Shape);
         (BatchStatistics form, Tensor statistics) = AllocateStatistics(input.Device, shape, normalization);
-        Tensor product = Run(shape, input.Shape.With(-1, shape.OutputChannels), input, weight, bias, statistics.IsNone ? DeviceBuffer.None : statistics.Buffer);
+        Tensor product = RunLinear(shape, input, weight, bias, statistics.IsNone ? DeviceBuffer.None : statistics.Buffer);
         return NormalizeAndFree(product, form, statistics, normalization, tail);
     }
 
@@ -44,9 +44,12 @@ public static partial class Operation
         !normalization.Training && tail.Activation.Kind is ActivationKind.Identity or ActivationKind.Relu or ActivationKind.LeakyRelu
         && !Tape.Records(input, weight, bias) && !Tape.Records(normalization.Gamma, normalization.Beta, tail.Residual) && input.Device.Convolution.FoldsNormalization(shape);
 
-    private static Tensor RunFolded(in ConvolutionShape shape, Tensor input, Tensor weight, Tensor bias, in BatchNormArguments normalization, in NormalizationTail tail)
+    private static Tensor RunFolded(in ConvolutionShape shape, Tensor image, Tensor weight, Tensor bias, in BatchNormArguments given, in NormalizationTail tail)
     {
-        Device device = input.Device;
+        Device device = image.Device;
+        Tensor input = ImageOf(shape, image);
+        (weight, bias) = (Float32(weight), Float32(bias));
+        BatchNormArguments normalization = given with { Gamma = Float32(given.Gamma), Beta = Float32(given.Beta) };
         RequireBias(shape, bias);
         RequireChannels(normalization, shape.OutputChannels);
         RequireResidual(shape.Output, tail);
@@ -54,9 +57,10 @@ public static partial class Operation
         device.Normalization.PrepareInference(
             new BatchNormShape(shape.Output.Rows, shape.OutputChannels, normalization.Epsilon, normalization.Momentum), BufferOf(normalization.Gamma), BufferOf(normalization.Beta),
             BufferOf(normalization.RunningMean), BufferOf(normalization.RunningVariance), saved.Buffer);
-        Tensor output = Tensor.Allocate(device, shape.Output);
+        Tensor output = Tensor.Allocate(device, shape.Output, input.Type);
         device.Convolution.ForwardNormalized(
-            shape, input.Buffer, weight.Buffer, BufferOf(bias), saved.Buffer, EpilogueOf(device, tail), output.Buffer, tail.Activity?.Report() ?? ActivityReport.None);
+            shape, input.Buffer, OperandOf(input, weight).Buffer, BufferOf(bias), saved.Buffer, EpilogueOf(device, tail with { Residual = ResidualOf(tail, input.Type) }), output.Buffer,
+            tail.Activity?.Report() ?? ActivityReport.None);
         tail.Activity?.Observe(output);
         saved.Dispose();
         return tail.Activity is null ? output : tail.Activity.Gated(output);

@@ -22,7 +22,7 @@ public static partial class Operation
     public static Tensor Convolution(Tensor input, Tensor weight, Tensor bias, ConvolutionSettings settings)
     {
         ConvolutionShape shape = ShapeOf(input.Shape, weight.Shape, settings);
-        return Run(shape, shape.Output, input, weight, bias, DeviceBuffer.None);
+        return RunConvolution(shape, input, weight, bias, DeviceBuffer.None);
     }
 
     /// <summary>
@@ -31,7 +31,7 @@ public static partial class Operation
     public static Tensor Linear(Tensor input, Tensor weight, Tensor bias)
     {
         ConvolutionShape shape = LinearShapeOf(input.Shape, weight.Shape);
-        return Run(shape, input.Shape.With(-1, shape.OutputChannels), input, weight, bias, DeviceBuffer.None);
+        return RunLinear(shape, input, weight, bias, DeviceBuffer.None);
     }
 
     private static ConvolutionShape ShapeOf(in Shape x, in Shape w, ConvolutionSettings settings)
@@ -58,15 +58,37 @@ public static partial class Operation
         return new ConvolutionShape(x.Rows, 1, 1, x.Channels, w[0], 1, 1);
     }
 
+    /// <summary>A convolution as the precision wants it: from images in bfloat16 to images in bfloat16, or in float32, between conversions where the kernels for bfloat16 do not take it.</summary>
+    private static Tensor RunConvolution(in ConvolutionShape shape, Tensor input, Tensor weight, Tensor bias, DeviceBuffer statistics)
+    {
+        Tensor output = Run(shape, shape.Output, ImageOf(shape, input), weight, bias, statistics);
+        return input.Device.Precision == Precision.Bf16 ? Convert(output, ElementType.BFloat16) : output;
+    }
+
+    /// <summary>The image in the type that a convolution reads.</summary>
+    private static Tensor ImageOf(in ConvolutionShape shape, Tensor input) =>
+        Convert(input, input.Device.Precision == Precision.Bf16 && TakesBFloat16(shape) ? ElementType.BFloat16 : ElementType.Float32);
+
+    /// <summary>A linear layer, which is float32 under every precision.</summary>
+    private static Tensor RunLinear(in ConvolutionShape shape, Tensor input, Tensor weight, Tensor bias, DeviceBuffer statistics) =>
+        Run(shape, input.Shape.With(-1, shape.OutputChannels), Float32(input), weight, bias, statistics);
+
+    /// <summary>What the kernels for bfloat16 take: groups that start on 16 bytes, and filters of at most 16 × 16.</summary>
+    private static bool TakesBFloat16(in ConvolutionShape shape) =>
+        (shape.Groups == 1 || (shape.GroupInputChannels % 8 == 0 && shape.GroupOutputChannels % 8 == 0)) && shape.KernelHeight <= 16 && shape.KernelWidth <= 16;
+
+    // The input's type decides: a bfloat16 image meets a bfloat16 copy of the weight and gives a bfloat16 output.
     private static Tensor Run(in ConvolutionShape shape, Shape outputShape, Tensor input, Tensor weight, Tensor bias, DeviceBuffer statistics)
     {
+        (weight, bias) = (Float32(weight), Float32(bias));
         RequireBias(shape, bias);
-        Tensor output = Tensor.Allocate(input.Device, outputShape);
-        input.Device.Convolution.Forward(shape, input.Buffer, weight.Buffer, BufferOf(bias), output.Buffer, statistics);
+        Tensor operand = OperandOf(input, weight);
+        Tensor output = Tensor.Allocate(input.Device, outputShape, input.Type);
+        input.Device.Convolution.Forward(shape, input.Buffer, operand.Buffer, BufferOf(bias), output.Buffer, statistics);
         if (Tape.Records(input, weight, bias))
         {
             ConvolutionNode node = Tape.Rent<ConvolutionNode>();
-            node.Initialize(shape, node.Save(input), node.Save(weight));
+            node.Initialize(shape, node.Save(input), node.Save(operand));
             if (bias.IsNone)
             {
                 Tape.Record(node, output, input, weight);
@@ -78,6 +100,24 @@ public static partial class Operation
         }
 
         return output;
+    }
+
+    /// <summary>The weight as kernels take it beside an image of this type: itself, or in bfloat16 the parameter's own copy, which lasts; of another tensor, a copy for this call.</summary>
+    private static Tensor OperandOf(Tensor input, Tensor weight)
+    {
+        if (input.Type != ElementType.BFloat16)
+        {
+            return weight;
+        }
+
+        if (weight.Parameter is { } parameter)
+        {
+            return parameter.ReducedValue;
+        }
+
+        Tensor copy = Tensor.Allocate(weight.Device, weight.Shape, ElementType.BFloat16);
+        weight.Device.Elementwise.Convert(weight.Shape, weight.Buffer, copy.Buffer, GradientMode.Overwrite);
+        return copy;
     }
 
     private static void RequireBias(in ConvolutionShape shape, Tensor bias)
@@ -152,8 +192,7 @@ public sealed class ConvolutionNode : Node
         }
         else if (biasTarget.IsWanted)
         {
-            context.Device.Reduction.Reduce(
-                ReductionOperation.Sum, context.OutputShape, context.OutputGradient, context.InputShape(2), biasTarget.Buffer, biasTarget.Mode);
+            SumToBias(context, biasTarget);
         }
 
         GradientTarget inputTarget = context.Target(0);
@@ -161,5 +200,20 @@ public sealed class ConvolutionNode : Node
         {
             context.Device.Convolution.DataGradient(Shape, context.OutputGradient, weight.Buffer, inputTarget.Buffer, inputTarget.Mode);
         }
+    }
+
+    /// <summary>The bias's gradient alone, where the weight wants none.</summary>
+    private static void SumToBias(in BackwardContext context, GradientTarget target)
+    {
+        Shape shape = context.OutputShape;
+        if (context.OutputGradient.Type == ElementType.Float32)
+        {
+            context.Device.Reduction.Reduce(ReductionOperation.Sum, shape, context.OutputGradient, context.InputShape(2), target.Buffer, target.Mode);
+            return;
+        }
+
+        using Tensor gradient = Tensor.AllocateUnscoped(context.Device, shape);
+        context.Device.Elementwise.Convert(shape, context.OutputGradient, gradient.Buffer, GradientMode.Overwrite);
+        context.Device.Reduction.Reduce(ReductionOperation.Sum, shape, gradient.Buffer, context.InputShape(2), target.Buffer, target.Mode);
     }
 }

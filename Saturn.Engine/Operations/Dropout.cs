@@ -16,6 +16,7 @@ public static partial class Operation
             throw new ArgumentOutOfRangeException(nameof(probability), $"The dropout probability must lie in [0, 1), but is {probability}.");
         }
 
+        input = Float32(input);
         Tensor output = Tensor.Allocate(input.Device, input.Shape);
         input.Device.Random.Dropout(input.Shape, key, probability, input.Buffer, output.Buffer, GradientMode.Overwrite);
         if (Tape.Records(input))

@@ -10,6 +10,7 @@ public static partial class Operation
     {
         int rows = input.Shape.Rows;
         int channels = input.Shape.Channels;
+        (input, gamma, beta) = (Float32(input), Float32(gamma), Float32(beta));
         RequireChannels(gamma, channels, "γ");
         RequireChannels(beta, channels, "β");
         if (gamma.IsNone != beta.IsNone)

@@ -14,6 +14,8 @@ public static partial class Operation
             throw new ArgumentException($"A matrix product needs shapes [m, k] and [k, n], but got {left.Shape} and {right.Shape}.");
         }
 
+        left = Float32(left);
+        right = Float32(right);
         Tensor output = Tensor.Allocate(left.Device, new Shape(left.Shape[0], right.Shape[1]));
         left.Device.Matrix.Multiply(
             new MatrixShape(left.Shape[0], right.Shape[1], left.Shape[1], false, false, left.Shape.Pitch, right.Shape.Pitch, output.Shape.Pitch),

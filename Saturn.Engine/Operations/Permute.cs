@@ -26,7 +26,7 @@ public static partial class Operation
             extents[i] = input.Shape[order[i]];
         }
 
-        Tensor output = Tensor.Allocate(input.Device, new Shape(extents[..rank]));
+        Tensor output = Tensor.Allocate(input.Device, new Shape(extents[..rank]), input.Type);
         input.Device.Elementwise.Permute(input.Shape, order, input.Buffer, output.Buffer);
         if (Tape.Records(input))
         {
@@ -60,7 +60,7 @@ public sealed class PermuteNode : Node
             return;
         }
 
-        using Tensor gradient = Tensor.AllocateUnscoped(context.Device, context.InputShape(0));
+        using Tensor gradient = Tensor.AllocateUnscoped(context.Device, context.InputShape(0), context.InputType(0));
         context.Device.Elementwise.Permute(context.OutputShape, inverse.AsSpan(0, context.OutputShape.Rank), context.OutputGradient, gradient.Buffer);
         context.Add(0, gradient);
     }

@@ -18,7 +18,7 @@ public static partial class Operation
     public static Tensor MaximumPool(Tensor input, PoolingSettings settings)
     {
         PoolingShape shape = PoolingShapeOf(input, settings);
-        Tensor output = Tensor.Allocate(input.Device, shape.Output);
+        Tensor output = Tensor.Allocate(input.Device, shape.Output, input.Type);
         bool records = Tape.Records(input);
         Tensor winners = records ? Tensor.AllocateUnscoped(input.Device, shape.Output, ElementType.Int32) : default;
         input.Device.Pooling.MaximumForward(shape, input.Buffer, output.Buffer, BufferOf(winners));
@@ -40,7 +40,7 @@ public static partial class Operation
     public static Tensor AveragePool(Tensor input, PoolingSettings settings, bool countPadding = true)
     {
         PoolingShape shape = PoolingShapeOf(input, settings);
-        Tensor output = Tensor.Allocate(input.Device, shape.Output);
+        Tensor output = Tensor.Allocate(input.Device, shape.Output, input.Type);
         input.Device.Pooling.AverageForward(shape, countPadding, input.Buffer, output.Buffer);
         if (Tape.Records(input))
         {
@@ -52,7 +52,7 @@ public static partial class Operation
         return output;
     }
 
-    /// <summary>The mean over all positions: [batch, height, width, channels] to [batch, channels].</summary>
+    /// <summary>The mean over all positions: [batch, height, width, channels] to [batch, channels], which is float32.</summary>
     public static Tensor GlobalAveragePool(Tensor input)
     {
         Shape x = input.Shape;

@@ -23,6 +23,7 @@ public static partial class Operation
             throw new ArgumentException($"Shape {input.Shape} cannot be reduced to {outputShape}: every extent must be the input's or 1, aligned at the last dimension.");
         }
 
+        input = Float32(input);
         Tensor output = Tensor.Allocate(input.Device, outputShape);
         input.Device.Reduction.Reduce(operation, input.Shape, input.Buffer, outputShape, output.Buffer);
         if (Tape.Records(input))

@@ -13,8 +13,15 @@ public static partial class Operation
     public static Tensor ResidualAdd(Tensor branch, Tensor shortcut, Shortcut? link = null)
     {
         RequireResidual(branch.Shape, new NormalizationTail(Activation.Identity, shortcut, link));
+        if (branch.Type != shortcut.Type)
+        {
+            // Under Bf16 sums between convolutions are bfloat16, as where a block whose branch is gone adds its constant.
+            branch = Convert(branch, ElementType.BFloat16);
+            shortcut = Convert(shortcut, ElementType.BFloat16);
+        }
+
         Device device = branch.Device;
-        Tensor output = Tensor.Allocate(device, branch.Shape);
+        Tensor output = Tensor.Allocate(device, branch.Shape, branch.Type);
         device.Elementwise.MappedAdd(
             branch.Shape, branch.Buffer, shortcut.Shape.Channels, shortcut.Buffer, link?.Map?.SourcesOn(device) ?? DeviceBuffer.None, output.Buffer);
         if (Tape.Records(branch, shortcut))

@@ -7,6 +7,7 @@ public static partial class Operation
     /// <summary>Softmax over the last dimension.</summary>
     public static Tensor Softmax(Tensor input)
     {
+        input = Float32(input);
         Tensor output = Tensor.Allocate(input.Device, input.Shape);
         input.Device.Loss.SoftmaxForward(input.Shape.Rows, input.Shape.Channels, input.Buffer, output.Buffer);
         if (Tape.Records(input))

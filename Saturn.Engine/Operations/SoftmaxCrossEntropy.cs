@@ -24,6 +24,7 @@ public static partial class Operation
             throw new ArgumentOutOfRangeException(nameof(labelSmoothing), $"Label smoothing must lie in [0, 1], but is {labelSmoothing}.");
         }
 
+        logits = Float32(logits);
         Tensor loss = Tensor.Allocate(logits.Device, default);
         logits.Device.Clear(loss.Buffer);
         Tensor probabilities = Tensor.AllocateUnscoped(logits.Device, logits.Shape);

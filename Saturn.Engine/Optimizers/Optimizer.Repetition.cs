@@ -70,6 +70,12 @@ public abstract partial class Optimizer
         StepCount++;
         BeginStep();
         List(repeated: true);
+        for (int i = 0; i < count; i++)
+        {
+            // A repetition makes no copies anew: they are as recorded, written by the update.
+            updated[i].RefreshReducedValue();
+        }
+
         OptimizerScalars.Write(Current(gradientScale), tensors.AsSpan(0, count), scalars);
     }
 

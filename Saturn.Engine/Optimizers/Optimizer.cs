@@ -224,6 +224,10 @@ public abstract partial class Optimizer : IDisposable
         }
 
         device.Optimizer.Update(Current(gradientScale) with { Scalars = scalars }, list);
+        for (int i = 0; i < count; i++)
+        {
+            updated[i].ValueUpdatedWithCopy();
+        }
     }
 
     private OptimizerStep Current(double gradientScale) => Rule() with
@@ -263,8 +267,8 @@ public abstract partial class Optimizer : IDisposable
             state is null || state.Second.IsNone ? DeviceBuffer.None : state.Second.Buffer, vector ? 1 : parameter.Rows, parameter.Taps,
             vector ? parameter.Rows : parameter.Columns, (float)group.LearningRate, (float)group.WeightDecay, (float)group.L1, (float)group.L2,
             (float)group.NoiseStandardDeviation, parameter.TensorId, live, vector ? DeviceBuffer.None : originalRows, vector ? originalRows : originalColumns,
-            (float)group.NoiseGradientThreshold, vector, threshold, lastThreshold, GradientSplits: parameter.GradientParts,
-            GradientSplitStride: parameter.GradientParts > 1 ? parameter.Shape.StorageCount : 0);
+            (float)group.NoiseGradientThreshold, vector, threshold, lastThreshold, parameter.ReducedForUpdate, parameter.GradientParts,
+            parameter.GradientParts > 1 ? parameter.Shape.StorageCount : 0);
     }
 
     private Tensor ZeroState(Parameter parameter)

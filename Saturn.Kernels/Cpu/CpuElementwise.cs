@@ -49,6 +49,10 @@ internal sealed unsafe class CpuElementwise(WorkerTeam team) : IElementwiseKerne
     }
 
     /// <inheritdoc/>
+    public void Convert(in Shape shape, DeviceBuffer input, DeviceBuffer output, GradientMode mode) =>
+        throw new NotSupportedException($"The host processor keeps everything in float32, but was asked to convert {input.Type} to {output.Type}.");
+
+    /// <inheritdoc/>
     public void Fill(in Shape shape, DeviceBuffer output, float value)
     {
         float* target = (float*)output.Address;

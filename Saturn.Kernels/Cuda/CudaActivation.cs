@@ -10,20 +10,21 @@ internal sealed class CudaActivation : IActivationKernels
     private const int RowsPerThread = 4;
 
     private readonly CudaContext context;
-    private readonly CudaKernel<ActivationArguments> forward;
-    private readonly CudaKernel<ActivationGradientArguments> backward;
+    private readonly TypedKernel<ActivationArguments> forward;
+    private readonly TypedKernel<ActivationGradientArguments> backward;
 
     public CudaActivation(CudaContext context)
     {
         this.context = context;
         CudaModule module = context.Module(KernelSource.BuiltIn("activation.cu", typeof(ActivationArguments), typeof(ActivationGradientArguments)));
-        forward = module.Kernel<ActivationArguments>("activationForward");
-        backward = module.Kernel<ActivationGradientArguments>("activationBackward");
+        forward = new TypedKernel<ActivationArguments>(module, "activationForward");
+        backward = new TypedKernel<ActivationGradientArguments>(module, "activationBackward");
     }
 
     /// <inheritdoc/>
     public void Forward(Activation activation, in Shape shape, DeviceBuffer input, DeviceBuffer output, in ActivityReport activity)
     {
+        ActivationType type = ActivationType.Of("activation.Forward", input, output);
         ActivationArguments arguments = new()
         {
             Input = input.Address,
@@ -35,12 +36,13 @@ internal sealed class CudaActivation : IActivationKernels
             Kind = (int)activation.Kind,
             Parameter = activation.Parameter,
         };
-        forward.Launch(arguments, new RowGrid(shape.Rows, shape.Pitch, RowsPerThread).Geometry);
+        forward.Launch(type, arguments, new RowGrid(shape.Rows, shape.Pitch, RowsPerThread, type.OwnedChannels).Geometry);
     }
 
     /// <inheritdoc/>
     public void Backward(Activation activation, in Shape shape, DeviceBuffer input, DeviceBuffer outputGradient, DeviceBuffer inputGradient, GradientMode mode)
     {
+        ActivationType type = ActivationType.Of("activation.Backward", input, outputGradient, inputGradient);
         ActivationGradientArguments arguments = new()
         {
             Input = input.Address,
@@ -52,7 +54,7 @@ internal sealed class CudaActivation : IActivationKernels
             Parameter = activation.Parameter,
             Accumulate = mode == GradientMode.Accumulate ? 1 : 0,
         };
-        backward.Launch(arguments, new RowGrid(shape.Rows, shape.Pitch, RowsPerThread).Geometry);
+        backward.Launch(type, arguments, new RowGrid(shape.Rows, shape.Pitch, RowsPerThread, type.OwnedChannels).Geometry);
     }
 }
 

@@ -22,13 +22,17 @@ internal sealed class CudaAttention : IAttentionKernels
     }
 
     /// <inheritdoc/>
-    public void Forward(in AttentionShape shape, DeviceBuffer packed, DeviceBuffer output, DeviceBuffer statistics) =>
+    public void Forward(in AttentionShape shape, DeviceBuffer packed, DeviceBuffer output, DeviceBuffer statistics)
+    {
+        ActivationType.RequireFloat32("attention.Forward", packed, output);
         forward.Launch(Arguments(shape, packed, output, statistics), LaunchGeometry.Cover(shape.Rows * 32L, Threads));
+    }
 
     /// <inheritdoc/>
     public void Backward(
         in AttentionShape shape, DeviceBuffer packed, DeviceBuffer output, DeviceBuffer statistics, DeviceBuffer outputGradient, DeviceBuffer packedGradient, GradientMode mode)
     {
+        ActivationType.RequireFloat32("attention.Backward", packed, output, outputGradient, packedGradient);
         AttentionArguments arguments = Arguments(shape, packed, output, statistics) with
         {
             OutputGradient = outputGradient.Address,

@@ -11,8 +11,8 @@ internal sealed class CudaCensus : ICensusKernels
     private const int UnionThreads = 128;
 
     private readonly CudaContext context;
-    private readonly CudaKernel<FlagArguments> flag;
-    private readonly CudaKernel<StatisticsArguments> statistics;
+    private readonly TypedKernel<FlagArguments> flag;
+    private readonly TypedKernel<StatisticsArguments> statistics;
     private readonly CudaKernel<StatisticsArguments> mergeStatistics;
     private readonly CudaKernel<UnionArguments> unionOfFlags;
 
@@ -20,8 +20,8 @@ internal sealed class CudaCensus : ICensusKernels
     {
         this.context = context;
         CudaModule module = context.Module(KernelSource.BuiltIn("census.cu", typeof(FlagArguments), typeof(StatisticsArguments), typeof(UnionArguments)));
-        flag = module.Kernel<FlagArguments>("flag");
-        statistics = module.Kernel<StatisticsArguments>("statistics");
+        flag = new TypedKernel<FlagArguments>(module, "flag");
+        statistics = new TypedKernel<StatisticsArguments>(module, "statistics");
         mergeStatistics = module.Kernel<StatisticsArguments>("mergeStatistics");
         unionOfFlags = module.Kernel<UnionArguments>("unionOfFlags");
     }
@@ -29,6 +29,7 @@ internal sealed class CudaCensus : ICensusKernels
     /// <inheritdoc/>
     public void Flag(int rows, int channels, DeviceBuffer input, in ActivityReport activity)
     {
+        ActivationType type = ActivationType.Of("census.Flag", input);
         int pitch = Shape.PitchOf(channels);
         FlagArguments arguments = new()
         {
@@ -38,14 +39,15 @@ internal sealed class CudaCensus : ICensusKernels
             Channels = channels,
             Pitch = pitch,
         };
-        flag.Launch(arguments, new RowGrid(rows, pitch, RowsPerThread).Geometry);
+        flag.Launch(type, arguments, new RowGrid(rows, pitch, RowsPerThread, type.OwnedChannels).Geometry);
     }
 
     /// <inheritdoc/>
     public void Accumulate(int rows, int channels, DeviceBuffer input, DeviceBuffer maximum, DeviceBuffer minimum, DeviceBuffer sum)
     {
+        ActivationType type = ActivationType.Of("census.Accumulate", input);
         int pitch = Shape.PitchOf(channels);
-        RowGrid grid = new(rows, pitch, RowsPerThread);
+        RowGrid grid = new(rows, pitch, RowsPerThread, type.OwnedChannels);
         int slabs = (rows + grid.RowsOfSlab - 1) / grid.RowsOfSlab;
         DeviceBuffer partials = context.Memory.Allocate(slabs * 3L * pitch * sizeof(double));
         StatisticsArguments arguments = new()
@@ -61,7 +63,7 @@ internal sealed class CudaCensus : ICensusKernels
             Channels = channels,
             Pitch = pitch,
         };
-        statistics.Launch(arguments, grid.Geometry with { GridY = (uint)slabs });
+        statistics.Launch(type, arguments, grid.Geometry with { GridY = (uint)slabs });
         mergeStatistics.Launch(arguments, new LaunchGeometry((uint)((pitch + 31) / 32), 1, 1, 32, 8));
         context.Memory.Free(partials);
     }

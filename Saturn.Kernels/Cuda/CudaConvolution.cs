@@ -166,20 +166,6 @@ internal sealed class CudaConvolution : IConvolutionKernels
         filterGradient.Filter(shape, FitsTiles(shape), input, outputGradient, weightGradient, mode);
     }
 
-    [MemberNotNullWhen(true, nameof(tensor))]
-    private bool UsesTensorCores(in ConvolutionShape shape) => tensor is not null && CudaTensorConvolution.Fits(shape);
-
-    private static void RequireFloat32(in ConvolutionShape shape, DeviceBuffer source, DeviceBuffer weight, DeviceBuffer result)
-    {
-        if (source.Type != ElementType.Float32 || weight.Type != ElementType.Float32 || result.Type != ElementType.Float32)
-        {
-            throw new NotSupportedException(
-                $"A convolution of {shape.InputChannels} to {shape.OutputChannels} channels in {shape.Groups} group(s) by {shape.KernelHeight} × {shape.KernelWidth} filters runs in float32 on this "
-                + $"device, but got a source in {source.Type}, a filter in {weight.Type} and a result in {result.Type}; cast them. (bfloat16 needs --precision bf16, groups of a multiple of 8 channels and "
-                + "filters of at most 16 × 16.)");
-        }
-    }
-
     /// <inheritdoc/>
     public int FilterGradientParts(in ConvolutionShape shape, ElementType type) => filterGradient.Parts(shape, type);
 
@@ -198,6 +184,20 @@ internal sealed class CudaConvolution : IConvolutionKernels
     /// <inheritdoc/>
     public void CombineFilterGradient(in Shape weight, int count, DeviceBuffer parts, DeviceBuffer weightGradient) =>
         filterGradient.Combine(weight, count, weight.Pitch, parts, weightGradient, GradientMode.Overwrite);
+
+    [MemberNotNullWhen(true, nameof(tensor))]
+    private bool UsesTensorCores(in ConvolutionShape shape) => tensor is not null && CudaTensorConvolution.Fits(shape);
+
+    private static void RequireFloat32(in ConvolutionShape shape, DeviceBuffer source, DeviceBuffer weight, DeviceBuffer result)
+    {
+        if (source.Type != ElementType.Float32 || weight.Type != ElementType.Float32 || result.Type != ElementType.Float32)
+        {
+            throw new NotSupportedException(
+                $"A convolution of {shape.InputChannels} to {shape.OutputChannels} channels in {shape.Groups} group(s) by {shape.KernelHeight} × {shape.KernelWidth} filters runs in float32 on this "
+                + $"device, but got a source in {source.Type}, a filter in {weight.Type} and a result in {result.Type}; cast them. (bfloat16 needs --precision bf16, groups of a multiple of 8 channels and "
+                + "filters of at most 16 × 16.)");
+        }
+    }
 
     /// <summary>Whether every group starts on 16 bytes and fills a good part of a tile.</summary>
     private static bool FitsTiles(in ConvolutionShape shape) =>

@@ -12,32 +12,42 @@ internal sealed unsafe class CudaElementwise : IElementwiseKernels
 
     private readonly CudaKernel<UnaryArguments> unary;
     private readonly CudaKernel<BinaryArguments> binary;
-    private readonly CudaKernel<AccumulateArguments> accumulate;
-    private readonly CudaKernel<FillArguments> fill;
-    private readonly CudaKernel<MappedAddArguments> mappedAdd;
-    private readonly CudaKernel<CopyChannelsArguments> copyChannels;
-    private readonly CudaKernel<ReshapeArguments> reshape;
-    private readonly CudaKernel<PermuteArguments> permute;
+    private readonly TypedKernel<AccumulateArguments> accumulate;
+    private readonly TypedKernel<FillArguments> fill;
+    private readonly TypedKernel<MappedAddArguments> mappedAdd;
+    private readonly CudaKernel<ConvertArguments> widen;
+    private readonly CudaKernel<ConvertArguments> narrow;
+    private readonly TypedKernel<CopyChannelsArguments> copyChannels;
+    private readonly TypedKernel<ReshapeArguments> reshape;
+    private readonly CudaKernel<ReshapeArguments> reshapeWiden;
+    private readonly CudaKernel<ReshapeArguments> reshapeNarrow;
+    private readonly TypedKernel<PermuteArguments> permute;
 
     public CudaElementwise(CudaContext context)
     {
         CudaModule elementwise = context.Module(KernelSource.BuiltIn(
-            "elementwise.cu", typeof(UnaryArguments), typeof(BinaryArguments), typeof(AccumulateArguments), typeof(FillArguments), typeof(MappedAddArguments)));
+            "elementwise.cu", typeof(UnaryArguments), typeof(BinaryArguments), typeof(AccumulateArguments), typeof(FillArguments), typeof(MappedAddArguments),
+            typeof(ConvertArguments)));
         unary = elementwise.Kernel<UnaryArguments>("unary");
         binary = elementwise.Kernel<BinaryArguments>("binary");
-        accumulate = elementwise.Kernel<AccumulateArguments>("accumulate");
-        fill = elementwise.Kernel<FillArguments>("fill");
-        mappedAdd = elementwise.Kernel<MappedAddArguments>("mappedAdd");
+        accumulate = new TypedKernel<AccumulateArguments>(elementwise, "accumulate");
+        fill = new TypedKernel<FillArguments>(elementwise, "fill");
+        mappedAdd = new TypedKernel<MappedAddArguments>(elementwise, "mappedAdd");
+        widen = elementwise.Kernel<ConvertArguments>("widen");
+        narrow = elementwise.Kernel<ConvertArguments>("narrow");
         CudaModule rearrangement = context.Module(KernelSource.BuiltIn(
             "rearrangement.cu", typeof(CopyChannelsArguments), typeof(ReshapeArguments), typeof(PermuteArguments)));
-        copyChannels = rearrangement.Kernel<CopyChannelsArguments>("copyChannels");
-        reshape = rearrangement.Kernel<ReshapeArguments>("reshape");
-        permute = rearrangement.Kernel<PermuteArguments>("permute");
+        copyChannels = new TypedKernel<CopyChannelsArguments>(rearrangement, "copyChannels");
+        reshape = new TypedKernel<ReshapeArguments>(rearrangement, "reshape");
+        reshapeWiden = rearrangement.Kernel<ReshapeArguments>("reshapeWiden");
+        reshapeNarrow = rearrangement.Kernel<ReshapeArguments>("reshapeNarrow");
+        permute = new TypedKernel<PermuteArguments>(rearrangement, "permute");
     }
 
     /// <inheritdoc/>
     public void Unary(UnaryOperation operation, in Shape shape, DeviceBuffer input, DeviceBuffer output, float a = 0, float b = 0)
     {
+        ActivationType.RequireFloat32("elementwise.Unary", input, output);
         UnaryArguments arguments = new()
         {
             Input = input.Address,
@@ -49,13 +59,14 @@ internal sealed unsafe class CudaElementwise : IElementwiseKernels
             A = a,
             B = b,
         };
-        unary.Launch(arguments, Grid(shape));
+        unary.Launch(arguments, Grid(shape, 4));
     }
 
     /// <inheritdoc/>
     public void Binary(
         BinaryOperation operation, in Shape leftShape, DeviceBuffer left, in Shape rightShape, DeviceBuffer right, in Shape outputShape, DeviceBuffer output)
     {
+        ActivationType.RequireFloat32("elementwise.Binary", left, right, output);
         BinaryArguments arguments = new()
         {
             Left = OperandOf(leftShape, left, outputShape),
@@ -71,22 +82,51 @@ internal sealed unsafe class CudaElementwise : IElementwiseKernels
             arguments.Extents[i] = i + 2 <= outputShape.Rank ? outputShape[-i - 2] : 1;
         }
 
-        binary.Launch(arguments, Grid(outputShape));
+        binary.Launch(arguments, Grid(outputShape, 4));
     }
 
     /// <inheritdoc/>
-    public void Accumulate(in Shape shape, DeviceBuffer input, DeviceBuffer output, float scale = 1) =>
+    public void Accumulate(in Shape shape, DeviceBuffer input, DeviceBuffer output, float scale = 1)
+    {
+        ActivationType type = ActivationType.Of("elementwise.Accumulate", input, output);
         accumulate.Launch(
-            new AccumulateArguments { Input = input.Address, Output = output.Address, Rows = shape.Rows, Pitch = shape.Pitch, Scale = scale }, Grid(shape));
+            type, new AccumulateArguments { Input = input.Address, Output = output.Address, Rows = shape.Rows, Pitch = shape.Pitch, Scale = scale },
+            Grid(shape, type.OwnedChannels));
+    }
 
     /// <inheritdoc/>
-    public void Fill(in Shape shape, DeviceBuffer output, float value) =>
+    public void Fill(in Shape shape, DeviceBuffer output, float value)
+    {
+        ActivationType type = ActivationType.Of("elementwise.Fill", output);
         fill.Launch(
-            new FillArguments { Output = output.Address, Rows = shape.Rows, Channels = shape.Channels, Pitch = shape.Pitch, Value = value }, Grid(shape));
+            type, new FillArguments { Output = output.Address, Rows = shape.Rows, Channels = shape.Channels, Pitch = shape.Pitch, Value = value },
+            Grid(shape, type.OwnedChannels));
+    }
+
+    /// <inheritdoc/>
+    public void Convert(in Shape shape, DeviceBuffer input, DeviceBuffer output, GradientMode mode)
+    {
+        bool widens = input.Type == ElementType.BFloat16;
+        if ((input.Type, output.Type) is not ((ElementType.BFloat16, ElementType.Float32) or (ElementType.Float32, ElementType.BFloat16)))
+        {
+            throw new ArgumentException($"elementwise.Convert takes float32 to bfloat16 or back, but got {input.Type} to {output.Type}.");
+        }
+
+        ConvertArguments arguments = new()
+        {
+            Input = input.Address,
+            Output = output.Address,
+            Rows = shape.Rows,
+            Pitch = shape.Pitch,
+            Accumulate = mode == GradientMode.Accumulate ? 1 : 0,
+        };
+        (widens ? widen : narrow).Launch(arguments, Grid(shape, new ActivationType(ElementType.BFloat16).OwnedChannels));
+    }
 
     /// <inheritdoc/>
     public void MappedAdd(in Shape shape, DeviceBuffer branch, int shortcutChannels, DeviceBuffer shortcut, DeviceBuffer map, DeviceBuffer output)
     {
+        ActivationType type = ActivationType.Of("elementwise.MappedAdd", branch, shortcut, output);
         MappedAddArguments arguments = new()
         {
             Base = branch.Address,
@@ -98,13 +138,14 @@ internal sealed unsafe class CudaElementwise : IElementwiseKernels
             Pitch = shape.Pitch,
             SourcePitch = Shape.PitchOf(shortcutChannels),
         };
-        mappedAdd.Launch(arguments, Grid(shape));
+        mappedAdd.Launch(type, arguments, Grid(shape, type.OwnedChannels));
     }
 
     /// <inheritdoc/>
     public void MappedAddBackward(
         in Shape outputShape, DeviceBuffer outputGradient, int shortcutChannels, DeviceBuffer inverseMap, DeviceBuffer shortcutGradient, GradientMode mode)
     {
+        ActivationType type = ActivationType.Of("elementwise.MappedAddBackward", outputGradient, shortcutGradient);
         int pitch = Shape.PitchOf(shortcutChannels);
         MappedAddArguments arguments = new()
         {
@@ -117,7 +158,7 @@ internal sealed unsafe class CudaElementwise : IElementwiseKernels
             Pitch = pitch,
             SourcePitch = outputShape.Pitch,
         };
-        mappedAdd.Launch(arguments, new RowGrid(outputShape.Rows, pitch, RowsPerThread).Geometry);
+        mappedAdd.Launch(type, arguments, new RowGrid(outputShape.Rows, pitch, RowsPerThread, type.OwnedChannels).Geometry);
     }
 
     /// <inheritdoc/>
@@ -125,17 +166,18 @@ internal sealed unsafe class CudaElementwise : IElementwiseKernels
         int rows, int count, int sourceChannels, int sourceOffset, DeviceBuffer source, int destinationChannels, int destinationOffset, DeviceBuffer destination,
         GradientMode mode)
     {
+        ActivationType type = ActivationType.Of("elementwise.CopyChannels", source, destination);
         CopyChannelsArguments arguments = new()
         {
-            Source = source.Address + sourceOffset * sizeof(float),
-            Destination = destination.Address + destinationOffset * sizeof(float),
+            Source = source.Address + sourceOffset * type.Element.Size(),
+            Destination = destination.Address + destinationOffset * type.Element.Size(),
             Rows = rows,
             Count = count,
             SourcePitch = Shape.PitchOf(sourceChannels),
             DestinationPitch = Shape.PitchOf(destinationChannels),
             Accumulate = mode == GradientMode.Accumulate ? 1 : 0,
         };
-        copyChannels.Launch(arguments, ElementGrid(rows, count));
+        copyChannels.Launch(type, arguments, ElementGrid(rows, count));
     }
 
     /// <inheritdoc/>
@@ -152,12 +194,21 @@ internal sealed unsafe class CudaElementwise : IElementwiseKernels
             InputPitch = inputShape.Pitch,
             Accumulate = mode == GradientMode.Accumulate ? 1 : 0,
         };
-        reshape.Launch(arguments, ElementGrid(outputShape.Rows, outputShape.Pitch));
+        LaunchGeometry grid = ElementGrid(outputShape.Rows, outputShape.Pitch);
+        if (ActivationType.Of("elementwise.Reshape", input) is var type && type == ActivationType.Of("elementwise.Reshape", output))
+        {
+            reshape.Launch(type, arguments, grid);
+        }
+        else
+        {
+            (type.Element == ElementType.BFloat16 ? reshapeWiden : reshapeNarrow).Launch(arguments, grid);
+        }
     }
 
     /// <inheritdoc/>
     public void Permute(in Shape inputShape, ReadOnlySpan<int> order, DeviceBuffer input, DeviceBuffer output)
     {
+        ActivationType type = ActivationType.Of("elementwise.Permute", input, output);
         int rank = inputShape.Rank;
         PermuteArguments arguments = new() { Input = input.Address, Output = output.Address, ChannelStride = 1, Channels = 1, Rows = 1 };
         for (int i = 0; i < OuterDimensions; i++)
@@ -187,10 +238,10 @@ internal sealed unsafe class CudaElementwise : IElementwiseKernels
         }
 
         arguments.Pitch = Shape.PitchOf(arguments.Channels);
-        permute.Launch(arguments, ElementGrid(arguments.Rows, arguments.Pitch));
+        permute.Launch(type, arguments, ElementGrid(arguments.Rows, arguments.Pitch));
     }
 
-    private static LaunchGeometry Grid(in Shape shape) => new RowGrid(shape.Rows, shape.Pitch, RowsPerThread).Geometry;
+    private static LaunchGeometry Grid(in Shape shape, int ownedChannels) => new RowGrid(shape.Rows, shape.Pitch, RowsPerThread, ownedChannels).Geometry;
 
     // One element a thread and step, as rearrangement.cu walks.
     private static LaunchGeometry ElementGrid(int rows, int channels)

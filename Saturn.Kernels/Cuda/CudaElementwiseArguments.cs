@@ -77,6 +77,18 @@ internal struct MappedAddArguments
     public int SourcePitch;
 }
 
+[KernelArguments("elementwise.cu")]
+[StructLayout(LayoutKind.Sequential)]
+internal struct ConvertArguments
+{
+    public nint Input;
+    public nint Output;
+    public int Rows;
+    public int Pitch;
+    public int Accumulate;
+    public int Unused;
+}
+
 [KernelArguments("rearrangement.cu")]
 [StructLayout(LayoutKind.Sequential)]
 internal struct CopyChannelsArguments

@@ -29,6 +29,7 @@ internal sealed class CudaLayerNormalization
     /// <inheritdoc cref="INormalizationKernels.LayerForward"/>
     public void LayerForward(int rows, int channels, float epsilon, DeviceBuffer input, DeviceBuffer gamma, DeviceBuffer beta, DeviceBuffer output, DeviceBuffer saved)
     {
+        ActivationType.RequireFloat32("normalization.LayerForward", input, output);
         LayerForwardArguments arguments = new()
         {
             Input = input.Address,
@@ -49,6 +50,7 @@ internal sealed class CudaLayerNormalization
         int rows, int channels, DeviceBuffer input, DeviceBuffer gamma, DeviceBuffer saved, DeviceBuffer outputGradient, DeviceBuffer inputGradient,
         GradientMode inputMode, DeviceBuffer gammaGradient, DeviceBuffer betaGradient, GradientMode parameterMode)
     {
+        ActivationType.RequireFloat32("normalization.LayerBackward", input, outputGradient, inputGradient);
         int pitch = Shape.PitchOf(channels);
         RowGrid grid = new(rows, pitch, RowsPerThread);
         int slabs = (rows + grid.RowsOfSlab - 1) / grid.RowsOfSlab;

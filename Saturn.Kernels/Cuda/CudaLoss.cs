@@ -32,6 +32,7 @@ internal sealed class CudaLoss : ILossKernels
     public void SoftmaxCrossEntropyForward(
         int rows, int classes, float labelSmoothing, DeviceBuffer logits, DeviceBuffer labels, DeviceBuffer loss, DeviceBuffer probabilities, DeviceBuffer correct)
     {
+        ActivationType.RequireFloat32("loss.SoftmaxCrossEntropyForward", logits);
         DeviceBuffer losses = context.Memory.Allocate(rows * (long)sizeof(double));
         DeviceBuffer hits = context.Memory.Allocate(rows * (long)sizeof(int));
         CrossEntropyArguments arguments = new()
@@ -75,9 +76,12 @@ internal sealed class CudaLoss : ILossKernels
     }
 
     /// <inheritdoc/>
-    public void SoftmaxForward(int rows, int classes, DeviceBuffer input, DeviceBuffer output) =>
+    public void SoftmaxForward(int rows, int classes, DeviceBuffer input, DeviceBuffer output)
+    {
+        ActivationType.RequireFloat32("loss.SoftmaxForward", input, output);
         softmaxForward.Launch(
             new SoftmaxArguments { Input = input.Address, Output = output.Address, Rows = rows, Classes = classes, Pitch = Shape.PitchOf(classes) }, WarpGrid(rows));
+    }
 
     /// <inheritdoc/>
     public void SoftmaxBackward(int rows, int classes, DeviceBuffer output, DeviceBuffer outputGradient, DeviceBuffer inputGradient, GradientMode mode)

@@ -42,6 +42,7 @@ internal sealed class CudaMatrix : IMatrixKernels
     /// <inheritdoc/>
     public void Multiply(in MatrixShape shape, DeviceBuffer left, DeviceBuffer right, DeviceBuffer output, float alpha = 1, float beta = 0)
     {
+        ActivationType.RequireFloat32("matrix.Multiply", left, right, output);
         if (context.Cublas is { } cublas && CublasProduct.Takes(shape))
         {
             cublas.Multiply(shape, left, right, output, alpha, beta, tensorCores);

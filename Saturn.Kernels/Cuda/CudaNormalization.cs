@@ -17,14 +17,14 @@ internal sealed class CudaNormalization : INormalizationKernels
     private readonly CudaContext context;
     private readonly CudaLayerNormalization layer;
     private readonly CudaBatchStatistics batchStatistics;
-    private readonly CudaKernel<MomentsArguments> moments;
+    private readonly TypedKernel<MomentsArguments> moments;
     private readonly CudaKernel<MergeMomentsArguments> mergeMoments;
     private readonly CudaKernel<PrepareArguments> prepare;
-    private readonly CudaKernel<ApplyArguments> apply;
-    private readonly CudaKernel<BackwardArguments> backwardSums;
+    private readonly TypedKernel<ApplyArguments> apply;
+    private readonly TypedKernel<BackwardArguments> backwardSums;
     private readonly CudaKernel<FactorsArguments> backwardFactors;
-    private readonly CudaKernel<BackwardArguments> backwardApply;
-    private readonly CudaKernel<ResidualGradientArguments> residualGradient;
+    private readonly TypedKernel<BackwardArguments> backwardApply;
+    private readonly TypedKernel<ResidualGradientArguments> residualGradient;
 
     public CudaNormalization(CudaContext context)
     {
@@ -34,25 +34,26 @@ internal sealed class CudaNormalization : INormalizationKernels
         CudaModule module = context.Module(KernelSource.BuiltIn(
             "normalization.cu", typeof(MomentsArguments), typeof(MergeMomentsArguments), typeof(PrepareArguments), typeof(ApplyArguments), typeof(BackwardArguments),
             typeof(FactorsArguments), typeof(ResidualGradientArguments)));
-        moments = module.Kernel<MomentsArguments>("moments");
+        moments = new TypedKernel<MomentsArguments>(module, "moments");
         mergeMoments = module.Kernel<MergeMomentsArguments>("mergeMoments");
         prepare = module.Kernel<PrepareArguments>("prepare");
-        apply = module.Kernel<ApplyArguments>("apply");
-        backwardSums = module.Kernel<BackwardArguments>("backwardSums");
+        apply = new TypedKernel<ApplyArguments>(module, "apply");
+        backwardSums = new TypedKernel<BackwardArguments>(module, "backwardSums");
         backwardFactors = module.Kernel<FactorsArguments>("backwardFactors");
-        backwardApply = module.Kernel<BackwardArguments>("backwardApply");
-        residualGradient = module.Kernel<ResidualGradientArguments>("residualGradient");
+        backwardApply = new TypedKernel<BackwardArguments>(module, "backwardApply");
+        residualGradient = new TypedKernel<ResidualGradientArguments>(module, "residualGradient");
     }
 
     /// <inheritdoc/>
     public void BatchMoments(int rows, int channels, DeviceBuffer input, DeviceBuffer moments)
     {
+        ActivationType type = ActivationType.Of("normalization.BatchMoments", input);
         int pitch = Shape.PitchOf(channels);
-        RowGrid grid = new(rows, pitch, SummedRowsPerThread);
+        RowGrid grid = new(rows, pitch, SummedRowsPerThread, type.OwnedChannels);
         int slabs = (rows + grid.RowsOfSlab - 1) / grid.RowsOfSlab;
         DeviceBuffer partials = context.Memory.Allocate((long)slabs * 2 * pitch * sizeof(double));
         MomentsArguments arguments = new() { Input = input.Address, Partials = partials.Address, Rows = rows, RowsOfSlab = grid.RowsOfSlab, Pitch = pitch };
-        this.moments.Launch(arguments, grid.Geometry with { GridY = (uint)slabs });
+        this.moments.Launch(type, arguments, grid.Geometry with { GridY = (uint)slabs });
         MergeMomentsArguments merge = new()
         {
             Partials = partials.Address,
@@ -90,6 +91,7 @@ internal sealed class CudaNormalization : INormalizationKernels
     public void Apply(
         in BatchNormShape shape, in NormalizationEpilogue epilogue, DeviceBuffer input, DeviceBuffer saved, DeviceBuffer output, in ActivityReport activity)
     {
+        ActivationType type = ActivationType.Of("normalization.Apply", input, epilogue.Residual, output);
         int pitch = Shape.PitchOf(shape.Channels);
         ApplyArguments arguments = new()
         {
@@ -106,7 +108,7 @@ internal sealed class CudaNormalization : INormalizationKernels
             Rectifies = Rectifies(epilogue.Activation),
             Slope = Slope(epilogue.Activation),
         };
-        apply.Launch(arguments, new RowGrid(shape.Rows, pitch, RowsPerThread).Geometry);
+        apply.Launch(type, arguments, new RowGrid(shape.Rows, pitch, RowsPerThread, type.OwnedChannels).Geometry);
     }
 
     /// <inheritdoc/>
@@ -115,11 +117,12 @@ internal sealed class CudaNormalization : INormalizationKernels
         DeviceBuffer outputGradient, DeviceBuffer gammaGradient, DeviceBuffer betaGradient, GradientMode parameterMode, DeviceBuffer inputGradient,
         DeviceBuffer residualGradient, GradientMode residualMode)
     {
+        ActivationType type = ActivationType.Of("normalization.BatchBackward", input, epilogue.Residual, output, outputGradient, inputGradient, residualGradient);
         int pitch = Shape.PitchOf(shape.Channels);
-        RowGrid grid = new(shape.Rows, pitch, SummedRowsPerThread);
+        RowGrid grid = new(shape.Rows, pitch, SummedRowsPerThread, type.OwnedChannels);
         int slabs = batchStatistics || !gammaGradient.IsNone || !betaGradient.IsNone ? (shape.Rows + grid.RowsOfSlab - 1) / grid.RowsOfSlab : 0;
         DeviceBuffer partials = context.Memory.Allocate(Math.Max(slabs, 1) * 2L * pitch * sizeof(double));
-        DeviceBuffer factors = context.Memory.Allocate(3L * pitch * sizeof(float));
+        DeviceBuffer factors = context.Memory.Allocate(2L * pitch * sizeof(float));
         bool mapped = !epilogue.Map.IsNone;
         BackwardArguments arguments = new()
         {
@@ -140,7 +143,7 @@ internal sealed class CudaNormalization : INormalizationKernels
         };
         if (slabs > 0)
         {
-            backwardSums.Launch(arguments, grid.Geometry with { GridY = (uint)slabs });
+            backwardSums.Launch(type, arguments, grid.Geometry with { GridY = (uint)slabs });
         }
 
         FactorsArguments factorsArguments = new()
@@ -160,12 +163,12 @@ internal sealed class CudaNormalization : INormalizationKernels
         backwardFactors.Launch(factorsArguments, MergeGrid(pitch));
         if (mapped && !residualGradient.IsNone)
         {
-            LaunchResidualGradient(shape, epilogue, arguments, residualGradient);
+            LaunchResidualGradient(type, shape, epilogue, arguments, residualGradient);
         }
 
         if (!inputGradient.IsNone || arguments.ResidualGradient != 0)
         {
-            backwardApply.Launch(arguments, new RowGrid(shape.Rows, pitch, RowsPerThread).Geometry);
+            backwardApply.Launch(type, arguments, new RowGrid(shape.Rows, pitch, RowsPerThread, type.OwnedChannels).Geometry);
         }
 
         context.Memory.Free(factors);
@@ -182,7 +185,8 @@ internal sealed class CudaNormalization : INormalizationKernels
         GradientMode inputMode, DeviceBuffer gammaGradient, DeviceBuffer betaGradient, GradientMode parameterMode) =>
         layer.LayerBackward(rows, channels, input, gamma, saved, outputGradient, inputGradient, inputMode, gammaGradient, betaGradient, parameterMode);
 
-    private void LaunchResidualGradient(in BatchNormShape shape, in NormalizationEpilogue epilogue, in BackwardArguments backward, DeviceBuffer gradient)
+    private void LaunchResidualGradient(
+        ActivationType type, in BatchNormShape shape, in NormalizationEpilogue epilogue, in BackwardArguments backward, DeviceBuffer gradient)
     {
         ResidualGradientArguments arguments = new()
         {
@@ -198,7 +202,7 @@ internal sealed class CudaNormalization : INormalizationKernels
             Slope = backward.Slope,
             Accumulate = backward.AccumulateResidual,
         };
-        residualGradient.Launch(arguments, new RowGrid(shape.Rows, arguments.ResidualPitch, RowsPerThread).Geometry);
+        residualGradient.Launch(type, arguments, new RowGrid(shape.Rows, arguments.ResidualPitch, RowsPerThread, type.OwnedChannels).Geometry);
     }
 
     private void Prepare(

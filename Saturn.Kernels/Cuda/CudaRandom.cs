@@ -36,6 +36,7 @@ internal sealed class CudaRandom : IRandomKernels
     /// <inheritdoc/>
     public void Dropout(in Shape shape, RandomKey key, float probability, DeviceBuffer input, DeviceBuffer output, GradientMode mode)
     {
+        ActivationType.RequireFloat32("random.Dropout", input, output);
         RandomArguments arguments = Arguments(shape, key, 1 / (1 - probability), probability, output);
         arguments.Input = input.Address;
         arguments.Accumulate = mode == GradientMode.Accumulate ? 1 : 0;

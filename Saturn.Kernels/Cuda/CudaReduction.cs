@@ -42,6 +42,7 @@ internal sealed unsafe class CudaReduction : IReductionKernels
     public void Reduce(
         ReductionOperation operation, in Shape inputShape, DeviceBuffer input, in Shape outputShape, DeviceBuffer output, GradientMode mode = GradientMode.Overwrite)
     {
+        ActivationType.RequireFloat32("reduction.Reduce", input, output);
         bool keepsChannels = outputShape.Channels == inputShape.Channels;
         ReductionArguments arguments = new()
         {

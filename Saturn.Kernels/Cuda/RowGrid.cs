@@ -3,18 +3,19 @@ using System.Numerics;
 namespace Saturn.Kernels.Cuda;
 
 /// <summary>
-/// How blocks of 256 threads are laid over a [rows, pitch] array, as <c>kernels/rows.cuh</c> says: x over fours of channels, y over rows. The number of slabs depends on the
+/// How blocks of 256 threads are laid over a [rows, pitch] array, as <c>kernels/rows.cuh</c> says: x over the threads' channels, y over rows. The number of slabs depends on the
 /// sizes alone, so that sums over slabs have the same bits on every device.
 /// </summary>
 /// <param name="rows">Rows of the array.</param>
 /// <param name="pitch">Elements of a row, padding included.</param>
 /// <param name="rowsPerThread">Rows that one thread should visit.</param>
-internal readonly struct RowGrid(int rows, int pitch, int rowsPerThread)
+/// <param name="ownedChannels">Channels of a row that one thread owns.</param>
+internal readonly struct RowGrid(int rows, int pitch, int rowsPerThread, int ownedChannels = 4)
 {
     private const int Threads = 256;
     private const int MaximumSlabs = 1024;
 
-    private int ThreadsX => Math.Min((int)BitOperations.RoundUpToPowerOf2((uint)pitch / 4), 64);
+    private int ThreadsX => Math.Min((int)BitOperations.RoundUpToPowerOf2((uint)(pitch / ownedChannels)), 64);
 
     private int ThreadsY => Threads / ThreadsX;
 
@@ -25,5 +26,5 @@ internal readonly struct RowGrid(int rows, int pitch, int rowsPerThread)
     public int RowsOfSlab => (rows + Slabs - 1) / Slabs;
 
     /// <summary>The launch.</summary>
-    public LaunchGeometry Geometry => new((uint)((pitch / 4 + ThreadsX - 1) / ThreadsX), (uint)Slabs, 1, (uint)ThreadsX, (uint)ThreadsY);
+    public LaunchGeometry Geometry => new((uint)((pitch / ownedChannels + ThreadsX - 1) / ThreadsX), (uint)Slabs, 1, (uint)ThreadsX, (uint)ThreadsY);
 }

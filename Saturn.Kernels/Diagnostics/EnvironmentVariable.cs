@@ -30,8 +30,8 @@ public sealed record EnvironmentVariable(string Name, string Values, string Defa
     /// <summary>Every kernel twice.</summary>
     public static EnvironmentVariable Validate { get; } = new(
         "SATURN_VALIDATE", "`1`, or a tolerance below 1", "not set",
-        "Runs each kernel a second time on the CPU, on copies of its buffers between guard zones, and stops at the first call whose results differ: by more than the tolerance (`1` means 1e-4) of the largest entry "
-        + "for floating-point results, at all for integers and bits. On the CPU itself the second run has one worker and, in convolutions and matrix products, tiles of the other vector width; all other kernels must then agree bit for bit. "
+        "Runs each kernel a second time on the CPU, on copies of its buffers between guard zones, and stops at the first call whose results differ: by more than the tolerance (`1` means 1e-4, and 3e-3 with `--precision tf32`, whose products are rounded) of the largest entry "
+        + "for floating-point results, at all for integers and bits. On the CPU itself the second run has one worker and, in convolutions and matrix products, tiles of the other vector width; all other kernels must then agree bit for bit. It does not go with `--precision bf16`, which the CPU does not have. "
         + "That finds races, reads and writes outside of buffers, and faults of one width; it cannot find a formula that is wrong in both runs, which is what the tests' double-precision references are for.");
 
     /// <summary>Who holds memory.</summary>

@@ -30,6 +30,14 @@ internal sealed partial class ObservedKernels(Device inner, Action<KernelCall, K
         Observe("elementwise.Accumulate", $"{s}", [input, output], [output], (device, at) => device.Elementwise.Accumulate(s, at(input), at(output), scale));
     }
 
+    public void Convert(in Shape shape, DeviceBuffer input, DeviceBuffer output, GradientMode mode)
+    {
+        Shape s = shape;
+        Observe(
+            "elementwise.Convert", $"{s}, {input.Type} → {output.Type}, {mode}", [input, Old(output, mode)], [output],
+            (device, at) => device.Elementwise.Convert(s, at(input), at(output), mode));
+    }
+
     public void Fill(in Shape shape, DeviceBuffer output, float value)
     {
         Shape s = shape;

@@ -1,6 +1,6 @@
 namespace Saturn.Kernels.Families;
 
-/// <summary>Activation functions on pitched float32 tensors; padding stays zero (all of them map 0 to 0).</summary>
+/// <summary>Activation functions on pitched tensors, float32 or bfloat16, all of a call in one type; padding stays zero (all of them map 0 to 0).</summary>
 public interface IActivationKernels
 {
     /// <summary>output = f(input), and which channels were active.</summary>

@@ -1,6 +1,6 @@
 namespace Saturn.Kernels.Families;
 
-/// <summary>Per-channel activity statistics over [rows, channels], combined over as many batches as are given.</summary>
+/// <summary>Per-channel activity statistics over [rows, channels], float32 or bfloat16, combined over as many batches as are given.</summary>
 public interface ICensusKernels
 {
     /// <summary>Sets or combines the activity bits of the input's channels.</summary>

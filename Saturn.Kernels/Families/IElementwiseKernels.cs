@@ -87,8 +87,9 @@ public enum BinaryOperation
 }
 
 /// <summary>
-/// Elementwise float32 arithmetic. Buffers hold <see cref="Shape.StorageCount"/> floats; padding of every output is written as zero,
-/// whatever the function of zero is. An output may be the same buffer as an input of the same shape.
+/// Elementwise arithmetic, in float32 whatever is stored. Buffers hold <see cref="Shape.StorageCount"/> elements; padding of every output is written as zero,
+/// whatever the function of zero is. An output may be the same buffer as an input of the same shape. <see cref="Unary"/> and <see cref="Binary"/> take float32; the others take float32 or
+/// bfloat16 (<see cref="DeviceBuffer.Type"/>), all activations of a call in one type, and round a bfloat16 result once, to nearest even.
 /// </summary>
 public interface IElementwiseKernels
 {
@@ -101,6 +102,10 @@ public interface IElementwiseKernels
 
     /// <summary>output += scale · input, of one shape.</summary>
     void Accumulate(in Shape shape, DeviceBuffer input, DeviceBuffer output, float scale = 1);
+
+    /// <summary>output = (or +=) input, from float32 to bfloat16, rounded to nearest even, or back. The host processor has no bfloat16.</summary>
+    /// <exception cref="ArgumentException">The types are others.</exception>
+    void Convert(in Shape shape, DeviceBuffer input, DeviceBuffer output, GradientMode mode);
 
     /// <summary>Sets every element to <paramref name="value"/> and the padding to zero.</summary>
     void Fill(in Shape shape, DeviceBuffer output, float value);
@@ -134,7 +139,7 @@ public interface IElementwiseKernels
 
     /// <summary>
     /// Copies between two shapes of the same element count, in row-major order of the elements without padding, as a reshape does when the
-    /// pitch changes. The destination's padding is written as zero.
+    /// pitch changes. The destination's padding is written as zero, and its type may be another than the input's.
     /// </summary>
     void Reshape(in Shape inputShape, DeviceBuffer input, in Shape outputShape, DeviceBuffer output, GradientMode mode);
 

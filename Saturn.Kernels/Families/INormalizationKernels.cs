@@ -45,7 +45,8 @@ public readonly record struct NormalizationEpilogue(
 /// <summary>
 /// Batch and layer normalization. Batch norm: y = f(γ·(x − mean)/√(variance + ε) + β + residual) with biased variance; running variance is
 /// unbiased (n/(n − 1)), as in other frameworks. Row statistics are accumulated in float32 with a pivot, or better, and merged in float64.
-/// Padding of every output is zero.
+/// Padding of every output is zero. Batch norm takes activations and their gradients in float32 or bfloat16, all of a call in one type; whatever has one value a channel is float32 or float64, and so is
+/// layer norm.
 /// </summary>
 public interface INormalizationKernels
 {

@@ -18,7 +18,7 @@ public readonly record struct PoolingShape(
     public Shape Output => new(Batch, OutputHeight, OutputWidth, Channels);
 }
 
-/// <summary>Pooling of NHWC float32 images. Padding channels of outputs are zero; backward passes gather, so there are no atomics.</summary>
+/// <summary>Pooling of NHWC images, float32 or bfloat16, all of a call in one type. Padding channels of outputs are zero; backward passes gather, so there are no atomics.</summary>
 public interface IPoolingKernels
 {
     /// <summary>
@@ -36,9 +36,9 @@ public interface IPoolingKernels
     /// <summary>Each output gradient is spread evenly over its window.</summary>
     void AverageBackward(in PoolingShape shape, bool countPadding, DeviceBuffer outputGradient, DeviceBuffer inputGradient, GradientMode mode);
 
-    /// <summary>[batch, pixels, channels] to the mean over pixels, [batch, channels].</summary>
+    /// <summary>[batch, pixels, channels] to the mean over pixels, [batch, channels], which is float32 always.</summary>
     void GlobalAverageForward(int batch, int pixels, int channels, DeviceBuffer input, DeviceBuffer output);
 
-    /// <summary>Every pixel receives outputGradient/pixels.</summary>
+    /// <summary>Every pixel receives outputGradient/pixels; the output's gradient is float32 always.</summary>
     void GlobalAverageBackward(int batch, int pixels, int channels, DeviceBuffer outputGradient, DeviceBuffer inputGradient, GradientMode mode);
 }

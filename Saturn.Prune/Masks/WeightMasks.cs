@@ -59,6 +59,7 @@ public sealed class WeightMasks : IDisposable
         masks[parameter].CopyFrom(values);
         absent[parameter] = closed;
         Apply(parameter, parameter.Value);
+        parameter.ValueChanged();
         foreach (Tensor moment in optimizer?.MomentsOf(parameter) ?? [])
         {
             Apply(parameter, moment);

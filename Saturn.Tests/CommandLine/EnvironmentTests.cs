@@ -64,6 +64,16 @@ public sealed partial class EnvironmentTests : CommandLineTest
     }
 
     [Test]
+    public void A_second_run_on_the_CPU_does_not_go_with_bfloat16()
+    {
+        using Process process = StartShell("SATURN_VALIDATE=1 exec $SATURN \"$@\"", Train("refused", [.. Tiny(), "--device", "emulated", "--precision", "bf16"]));
+        var (code, _, errors) = Finish(process);
+        Assert.That(code, Is.EqualTo(1));
+        Assert.That(errors, Does.Contain("SATURN_VALIDATE runs every kernel again on the CPU, which has no bfloat16"));
+        Assert.That(Directory.EnumerateFileSystemEntries(Root), Is.Empty);
+    }
+
+    [Test]
     public void Looking_changes_nothing()
     {
         Success(Train("unseen", Pruned(2)));

@@ -21,6 +21,8 @@ public sealed class RefusalTests : CommandLineTest
     [TestCase("--accumulate 2000000000", "larger than the 16 training images")]
     [TestCase("--device abacus", "Unknown device 'abacus'")]
     [TestCase("--data-folder", "'--data-folder'")]
+    [TestCase("--precision fp8", "--precision must be one of fp32, tf32, bf16, but is 'fp8'")]
+    [TestCase("--precision bf16 --device cpu", "--precision bf16 needs a CUDA device (--device cuda:0, or emulated), but the device is 'cpu'")]
     public void An_option_out_of_range(string options, string expected)
     {
         Assert.That(Refusal(Train("refused", [.. Tiny(), .. options.Split(' ')])), Does.Contain(expected));

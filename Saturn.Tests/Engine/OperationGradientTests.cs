@@ -14,7 +14,7 @@ public sealed class OperationGradientTests(string device) : EngineTest(device)
     private const double Tolerance = 4e-3;
 
     /// <summary>One row of the matrix: name, input shapes, the range their values are drawn from, and the function.</summary>
-    private static readonly (string Name, int[][] Shapes, float Low, float High, Func<Tensor[], Tensor> Function)[] Rows =
+    internal static readonly (string Name, int[][] Shapes, float Low, float High, Func<Tensor[], Tensor> Function)[] Rows =
     [
         ("Add", [[2, 3, 7], [2, 3, 7]], -1, 1, x => x[0] + x[1]),
         ("Add, broadcast vector", [[2, 3, 7], [7]], -1, 1, x => x[0] + x[1]),

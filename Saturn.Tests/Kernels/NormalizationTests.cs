@@ -1,6 +1,7 @@
 using NUnit.Framework;
 using Saturn.Kernels;
 using Saturn.Kernels.Families;
+using Saturn.Tests.References;
 
 namespace Saturn.Tests.Kernels;
 
@@ -46,45 +47,14 @@ public sealed class NormalizationTests(string device) : KernelTest(device)
         Assert.That(reported, Is.False, "moments say nothing about activity");
         Device.Normalization.Apply(norm, epilogue, input, saved, output, new ActivityReport(flags, ActivityCriterion.AboveThreshold, 0, false));
 
-        // The reference.
-        double[] mean = new double[channels], variance = new double[channels], dgamma = new double[channels], dbeta = new double[channels];
-        for (int c = 0; c < channels; c++)
-        {
-            double[] column = [.. Enumerable.Range(0, Rows).Select(row => (double)x[row * channels + c])];
-            mean[c] = column.Average();
-            variance[c] = column.Average(value => (value - mean[c]) * (value - mean[c]));
-        }
-
-        double[] y = new double[x.Length], dz = new double[x.Length], dx = new double[x.Length], dShortcut = new double[shortcut.Length];
-        for (int i = 0; i < x.Length; i++)
-        {
-            int c = i % channels;
-            double normal = (x[i] - mean[c]) / Math.Sqrt(variance[c] + Epsilon);
-            double z = gamma[c] * normal + beta[c] + (sum == "plain" || map[c] < 0 ? 0 : shortcut[i / channels * shortcutChannels + map[c]]);
-            y[i] = z > 0 ? z : leaky ? 0.1f * z : 0;
-            dz[i] = z > 0 ? dy[i] : leaky ? 0.1f * dy[i] : 0;
-            dgamma[c] += dz[i] * normal;
-            dbeta[c] += dz[i];
-            if (sum != "plain" && map[c] >= 0)
-            {
-                dShortcut[i / channels * shortcutChannels + map[c]] = dz[i];
-            }
-        }
-
-        for (int i = 0; i < x.Length; i++)
-        {
-            int c = i % channels;
-            double inverseStd = 1 / Math.Sqrt(variance[c] + Epsilon);
-            dx[i] = gamma[c] * inverseStd * (dz[i] - dbeta[c] / Rows - (x[i] - mean[c]) * inverseStd * dgamma[c] / Rows);
-        }
-
-        AssertClose(Download(shape, output), y, 2e-6, "y");
-        AssertClose(Download(new Shape(channels), runningMean), [.. mean.Select(value => 0.1 * value)], 1e-5, "running mean");
-        AssertClose(Download(new Shape(channels), runningVariance), [.. variance.Select(value => 0.9 + 0.1 * value * Rows / (Rows - 1))], 1e-6, "running variance");
+        NormalizationReference expected = new(x, gamma, beta, sum == "plain" ? null : shortcut, map, leaky ? 0.1f : 0, dy, Epsilon);
+        AssertClose(Download(shape, output), expected.Output, 2e-6, "y");
+        AssertClose(Download(new Shape(channels), runningMean), [.. expected.Mean.Select(value => 0.1 * value)], 1e-5, "running mean");
+        AssertClose(Download(new Shape(channels), runningVariance), [.. expected.Variance.Select(value => 0.9 + 0.1 * value * Rows / (Rows - 1))], 1e-6, "running variance");
         uint[] words = DownloadPacked<uint>(flags, ActivityReport.WordCount(channels));
         for (int bit = 0; bit < words.Length * 32; bit++)
         {
-            bool active = bit < channels && Enumerable.Range(0, Rows).Any(row => y[row * channels + bit] > 0);
+            bool active = bit < channels && Enumerable.Range(0, Rows).Any(row => expected.Output[row * channels + bit] > 0);
             Assert.That((words[bit / 32] >> (bit % 32) & 1) != 0, Is.EqualTo(active), $"activity bit {bit}");
         }
 
@@ -94,12 +64,12 @@ public sealed class NormalizationTests(string device) : KernelTest(device)
         DeviceBuffer shortcutGradient = sum == "plain" ? default : Poisoned(shortcutShape);
         Device.Normalization.BatchBackward(
             norm, epilogue, true, input, saved, output, gradient, gammaGradient, betaGradient, GradientMode.Overwrite, gradient, shortcutGradient, GradientMode.Overwrite);
-        AssertClose(Download(new Shape(channels), gammaGradient), dgamma, 1e-5, "dγ");
-        AssertClose(Download(new Shape(channels), betaGradient), dbeta, 1e-5, "dβ");
-        AssertClose(Download(shape, gradient), dx, 2e-5, "dx, in the output gradient's place");
+        AssertClose(Download(new Shape(channels), gammaGradient), expected.GammaGradient, 1e-5, "dγ");
+        AssertClose(Download(new Shape(channels), betaGradient), expected.BetaGradient, 1e-5, "dβ");
+        AssertClose(Download(shape, gradient), expected.InputGradient, 2e-5, "dx, in the output gradient's place");
         if (sum != "plain")
         {
-            AssertClose(Download(shortcutShape, shortcutGradient), dShortcut, 1e-6, "the shortcut's gradient");
+            AssertClose(Download(shortcutShape, shortcutGradient), expected.ShortcutGradient, 1e-6, "the shortcut's gradient");
         }
     }
 

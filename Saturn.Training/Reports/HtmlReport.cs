@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Net;
 using System.Text;
 using System.Text.Json;
+using Saturn.Kernels;
 using Saturn.Prune;
 using Saturn.Training.Runs;
 
@@ -80,7 +81,7 @@ public static class HtmlReport
         Card("of the first steps' time and of their FLOPs, last steps", StepRatios(summary));
         Card("images per second", Invariant($"{summary.ImagesPerSecond:F0}"));
         Card("peak memory", Invariant($"{summary.PeakMemoryBytes / 1048576.0:F0} MiB"));
-        html.Append("</div>").Append($"<p class=\"note\" style=\"margin-top:12px\">Measured on {Encode(summary.Device)}; {Invariant($"{summary.Seconds:F1}")} s of training.</p>");
+        html.Append("</div>").Append($"<p class=\"note\" style=\"margin-top:12px\">Measured on {Encode(summary.Device)}, precision {summary.Precision.Name()}; {Invariant($"{summary.Seconds:F1}")} s of training.</p>");
 
         void Card(string name, string value) => html.Append($"<div class=\"card\"><b>{value}</b><span>{Encode(name)}</span></div>");
     }

@@ -1,4 +1,5 @@
 using System.Text.Json.Serialization;
+using Saturn.Kernels;
 
 namespace Saturn.Training.Runs;
 
@@ -175,6 +176,9 @@ public sealed record RunSummary
 
     /// <summary>The device's name and description.</summary>
     public string Device { get; init; } = "";
+
+    /// <summary>In which arithmetic it multiplied.</summary>
+    public Precision Precision { get; init; }
 
     /// <summary>Unit groups.</summary>
     public IReadOnlyList<LayerSummary> Layers { get; init; } = [];

@@ -2,6 +2,7 @@
 using System.Runtime.InteropServices;
 using Saturn.Engine;
 using Saturn.Engine.Autograd;
+using Saturn.Engine.Operations;
 using Saturn.Kernels;
 using Saturn.Kernels.Cuda;
 using Saturn.Kernels.Cuda.Compilation;
@@ -40,6 +41,7 @@ internal sealed class Cube : Node
 
     public static Tensor Of(Tensor x)
     {
+        x = Operation.Convert(x, ElementType.Float32); // what the kernel reads, also where activations are bfloat16
         Tensor output = Tensor.Allocate(x.Device, x.Shape);
         Launch(x.Shape, x.Buffer, DeviceBuffer.None, output.Buffer);
         if (Tape.Records(x))

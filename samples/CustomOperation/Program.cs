@@ -1,6 +1,7 @@
 // Add an operation with a backward pass of its own, and check the gradient: x³, computed by the engine's kernels.
 using Saturn.Engine;
 using Saturn.Engine.Autograd;
+using Saturn.Engine.Operations;
 using Saturn.Kernels;
 using Saturn.Kernels.Cpu;
 using Saturn.Kernels.Families;
@@ -27,6 +28,7 @@ internal sealed class Cube : Node
 
     public static Tensor Of(Tensor x)
     {
+        x = Operation.Convert(x, ElementType.Float32); // what the kernel reads, also where activations are bfloat16
         Tensor output = Tensor.Allocate(x.Device, x.Shape);
         x.Device.Elementwise.Unary(UnaryOperation.Square, x.Shape, x.Buffer, output.Buffer);
         x.Device.Elementwise.Binary(BinaryOperation.Multiply, x.Shape, x.Buffer, x.Shape, output.Buffer, x.Shape, output.Buffer);

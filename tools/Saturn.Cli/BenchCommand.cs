@@ -43,10 +43,11 @@ internal static class BenchCommand
     {
         Command command = new("steps", "Whole training steps of ResNet-18 on 32×32 images, dense and at fewer channels: time, images a second, peak memory.");
         var (device, threads, rounds, noPeer, output) = CommonOptions(command, 7);
+        Option<string> precision = TrainCommand.AddPrecision(command);
         Option<string?> filter = TrainCommand.Add<string?>(command, "--filter", "Only networks whose name contains this.", null);
         command.SetAction(result =>
         {
-            using Device opened = Devices.Open(result.GetValue(device)!, result.GetValue(threads));
+            using Device opened = Devices.Open(result.GetValue(device)!, result.GetValue(threads), TrainCommand.PrecisionOf(result, precision));
             using PeerProcess? peer = result.GetValue(noPeer) ? null : PeerProcess.StartTorch();
             StepCase[] cases = [.. StepCase.Default.Where(one => one.Name.Contains(result.GetValue(filter) ?? "", StringComparison.OrdinalIgnoreCase))];
             if (cases.Length == 0)
@@ -55,9 +56,9 @@ internal static class BenchCommand
             }
 
             StepBenchOptions options = new(
-                "saturn bench steps", $"{opened.Name} ({opened.Description})", result.GetValue(threads) ?? Environment.ProcessorCount, new Repetition(result.GetValue(rounds), 1, 3));
+                $"saturn bench steps --precision {opened.Precision.Name()}", $"{opened.Name} ({opened.Description})", result.GetValue(threads) ?? Environment.ProcessorCount, new Repetition(result.GetValue(rounds), 1, 3));
             Print(
-                StepBench.Run(cases, one => new ResNetStepWorkload(opened, one), peer, one => FreshProcess.Measure(["bench", "peak", one.Name, "--device", opened.Name]), options),
+                StepBench.Run(cases, one => new ResNetStepWorkload(opened, one), peer, one => FreshProcess.Measure(["bench", "peak", one.Name, "--device", opened.Name, "--precision", opened.Precision.Name()]), options),
                 result, output);
             return 0;
         });
@@ -98,11 +99,12 @@ internal static class BenchCommand
         Argument<string> name = new("network") { Description = "The network's name in the table of 'steps'." };
         command.Arguments.Add(name);
         Option<string> device = TrainCommand.Add(command, "--device", "Where to run.", Devices.Default);
+        Option<string> precision = TrainCommand.AddPrecision(command);
         command.SetAction(result =>
         {
             StepCase network = StepCase.Default.FirstOrDefault(one => one.Name == result.GetValue(name))
                 ?? throw new ArgumentException($"Unknown network '{result.GetValue(name)}'; known: {string.Join("; ", StepCase.Default.Select(one => one.Name))}.");
-            using Device opened = Devices.Open(result.GetValue(device)!);
+            using Device opened = Devices.Open(result.GetValue(device)!, precision: TrainCommand.PrecisionOf(result, precision));
             using ResNetStepWorkload workload = new(opened, network);
             for (int i = 0; i < 3; i++)
             {

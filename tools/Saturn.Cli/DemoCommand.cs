@@ -14,6 +14,7 @@ internal static class DemoCommand
         Command command = new("demo", "Train a small network on built-in images, dense and with Demon Pruning, and compare the two. No download, no arguments.");
         Option<string> runs = TrainCommand.Add(command, "--runs", "Folder of all runs.", "runs");
         Option<string> device = TrainCommand.Add(command, "--device", $"Where to run: {string.Join(", ", Devices.Names)}.", Devices.Default);
+        Option<string> precision = TrainCommand.AddPrecision(command);
         command.SetAction(result =>
         {
             TrainingOptions dense = new()
@@ -27,6 +28,7 @@ internal static class DemoCommand
                 LearningRate = 0.003,
                 WeightDecay = 5e-4,
                 Device = result.GetValue(device)!,
+                Precision = TrainCommand.PrecisionOf(result, precision),
                 Run = "demo-dense",
                 CheckpointEvery = 100,
             };

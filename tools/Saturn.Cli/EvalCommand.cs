@@ -19,6 +19,7 @@ internal static class EvalCommand
         Option<string> runs = TrainCommand.Add(command, "--runs", "Folder of all runs.", "runs");
         Option<string?> data = TrainCommand.Add<string?>(command, "--data", "Other data than the run's: synthetic, mnist:FOLDER, cifar10:FOLDER or cifar100:FOLDER.", null);
         Option<string> deviceName = TrainCommand.Add(command, "--device", $"Where to run: {string.Join(", ", Devices.Names)}.", Devices.Default);
+        Option<string> precision = TrainCommand.AddPrecision(command);
         command.SetAction(result =>
         {
             RunFolder folder = Open(result.GetValue(runs)!, result.GetValue(run)!);
@@ -32,7 +33,7 @@ internal static class EvalCommand
                     $"The checkpoint takes {recipe.InputHeight}×{recipe.InputWidth}×{recipe.InputChannels} images of {recipe.Classes} classes, but {validation.Name} has {validation.Height}×{validation.Width}×{validation.Channels} and {validation.Classes} classes.");
             }
 
-            using Device device = Devices.Open(result.GetValue(deviceName)!);
+            using Device device = Devices.Open(result.GetValue(deviceName)!, precision: TrainCommand.PrecisionOf(result, precision));
             using Model model = checkpoint.CreateModel(device);
             var (accuracy, loss) = Evaluator.Evaluate(model, validation, options.Batch);
             Console.WriteLine(ProgressDisplay.Invariant($"{validation.Name}: {validation.Count:N0} images, accuracy {accuracy:P2}, loss {loss:F4}"));

@@ -1,4 +1,5 @@
 using System.Globalization;
+using Saturn.Kernels;
 using Saturn.Prune;
 using Saturn.Training;
 using Saturn.Training.Runs;
@@ -29,7 +30,7 @@ internal sealed class ProgressDisplay : ITrainingObserver
         string pressure = options.Pruning is { } pruning
             ? Invariant($"Demon Pruning{aim}: lambda {pruning.Lambda:g}, noise std {pruning.NoiseStandardDeviation:g}, census every {pruning.PruneEvery} steps")
             : string.Join(' ', options.MethodSettings.Select(setting => $"{setting.Key}={setting.Value}").Prepend(options.Method));
-        WriteLine(Invariant($"{label}{options.Model} width {options.Width}, {start.Parameters:N0} parameters, {start.Units:N0} units, on {start.Device}"));
+        WriteLine(Invariant($"{label}{options.Model} width {options.Width}, {start.Parameters:N0} parameters, {start.Units:N0} units, on {start.Device}{(options.Precision == Precision.Fp32 ? "" : $", {options.Precision.Name()}")}"));
         WriteLine(Invariant($"{label}{start.Data}; {options.Optimizer}, lr {options.PeakLearningRate:g}, batch {options.Batch}, {options.Epochs} epochs of {start.StepsPerEpoch} steps; {pressure}"));
         if (start.FirstStep > 0)
         {

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Globalization;
+using Saturn.Kernels;
 using Saturn.Prune;
 using Saturn.Prune.Methods;
 using Saturn.Training;
@@ -101,6 +102,7 @@ internal static class TrainCommand
 
         Option<ulong> seed = Add<ulong>(command, "--seed", "Seed of everything random; the same seed gives the same run.", 0);
         Option<string> device = Add(command, "--device", $"Where to run: {string.Join(", ", Devices.Names)}.", Devices.Default);
+        Option<string> precision = AddPrecision(command);
         Option<string> graph = Add(
             command, "--graph", "Repeat recorded steps as one CUDA graph each: auto (on a CUDA device, where the method allows it), on or off; the result has the same bits.", defaults.Graph)
             .Accept("auto", "on", "off");
@@ -212,6 +214,7 @@ internal static class TrainCommand
                 Augment = !result.GetValue(noAugment),
                 Seed = result.GetValue(seed),
                 Device = result.GetValue(device)!,
+                Precision = PrecisionOf(result, precision),
                 Graph = result.GetValue(graph)!,
                 DataOn = result.GetValue(dataOn)!,
                 Threads = result.GetValue(threads),
@@ -292,6 +295,14 @@ internal static class TrainCommand
 
         return settings;
     }
+
+    /// <summary>Adds <c>--precision</c>.</summary>
+    internal static Option<string> AddPrecision(Command command) => Add(
+        command, "--precision", "Arithmetic of a CUDA device: fp32, tf32 (products on tensor cores), or bf16 (activations between convolutions in bfloat16 too).", Precision.Fp32.Name())
+        .Accept([.. Enum.GetValues<Precision>().Select(one => one.Name())]);
+
+    /// <summary>What <c>--precision</c> says.</summary>
+    internal static Precision PrecisionOf(ParseResult result, Option<string> option) => Enum.Parse<Precision>(result.GetValue(option)!, ignoreCase: true);
 
     internal static Option<T> Add<T>(Command command, string name, string description, T defaultValue)
     {
