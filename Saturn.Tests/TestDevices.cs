@@ -30,11 +30,14 @@ public static class TestDevices
     /// <summary>The same, and the host with the tiles of the other vector width than its processor's own: for kernels whose tiles come in two widths.</summary>
     public static readonly string[] TileNames = Names.Contains("cpu") ? [.. Names, Vector512.IsHardwareAccelerated ? "cpu 256-bit" : "cpu 512-bit"] : Names;
 
+    /// <summary>The CUDA devices, real and emulated, in the precisions that use tensor cores.</summary>
+    public static readonly string[] TensorNames =
+    [
+        .. from name in Names where !name.StartsWith("cpu", StringComparison.Ordinal) from precision in (string[])["tf32", "bf16"] select $"{name} {precision}",
+    ];
+
     /// <summary>The CUDA drivers, real and emulated, that the tests of the driver contract run on.</summary>
     public static readonly string[] DriverNames = ["emulated", .. Names.Where(name => name.StartsWith("cuda", StringComparison.Ordinal))];
-
-    /// <summary>The CUDA devices with products on tensor cores: the driver's name and a precision.</summary>
-    public static readonly string[] TensorCoreNames = [.. DriverNames.SelectMany(name => (string[])[name + " tf32", name + " bf16"])];
 
     /// <summary>The same, and the host under observation, where every kernel call takes the way through the observer and is checked against a second run.</summary>
     public static readonly string[] ObservedNames = [.. Names, "cpu observed"];
@@ -46,13 +49,16 @@ public static class TestDevices
         "cpu 256-bit" => new CpuDevice(3, wide: false),
         "cpu 512-bit" => new CpuDevice(3, wide: true),
         "cpu observed" => new ObservedDevice(new CpuDevice(workers: 3), new Observation(Tolerance: 1e-4)),
-        "emulated" => OpenEmulated(name, Precision.Fp32),
-        "emulated tf32" => OpenEmulated("emulated", Precision.Tf32),
-        "emulated bf16" => OpenEmulated("emulated", Precision.Bf16),
-        _ when name.StartsWith("cuda:", StringComparison.Ordinal) => name.Split(' ') is [string cuda, string precision]
-            ? OpenCuda(cuda, Enum.Parse<Precision>(precision, ignoreCase: true))
-            : OpenCuda(name, Precision.Fp32),
-        _ => Devices.Open(name),
+        _ when name.EndsWith(" tf32", StringComparison.Ordinal) => Open(name.Split(' ')[0], Precision.Tf32),
+        _ when name.EndsWith(" bf16", StringComparison.Ordinal) => Open(name.Split(' ')[0], Precision.Bf16),
+        _ => Open(name, Precision.Fp32),
+    };
+
+    private static Device Open(string name, Precision precision) => name switch
+    {
+        "emulated" => OpenEmulated(name, precision),
+        _ when name.StartsWith("cuda:", StringComparison.Ordinal) => OpenCuda(name, precision),
+        _ => Devices.Open(name, precision: precision),
     };
 
     // Without NVRTC there is nothing to emulate: the test is skipped with the reason.
