@@ -30,11 +30,14 @@ public static class TestDevices
     /// <summary>The same, and the host with the tiles of the other vector width than its processor's own: for kernels whose tiles come in two widths.</summary>
     public static readonly string[] TileNames = Names.Contains("cpu") ? [.. Names, Vector512.IsHardwareAccelerated ? "cpu 256-bit" : "cpu 512-bit"] : Names;
 
+    /// <summary>The CUDA devices, real and emulated, in the precisions that use tensor cores.</summary>
+    public static readonly string[] TensorNames =
+    [
+        .. from name in Names where !name.StartsWith("cpu", StringComparison.Ordinal) from precision in (string[])["tf32", "bf16"] select $"{name} {precision}",
+    ];
+
     /// <summary>The CUDA drivers, real and emulated, that the tests of the driver contract run on.</summary>
     public static readonly string[] DriverNames = ["emulated", .. Names.Where(name => name.StartsWith("cuda", StringComparison.Ordinal))];
-
-    /// <summary>The CUDA devices with products on tensor cores: the driver's name and a precision.</summary>
-    public static readonly string[] TensorCoreNames = [.. DriverNames.SelectMany(name => (string[])[name + " tf32", name + " bf16"])];
 
     /// <summary>The same, and the host under observation, where every kernel call takes the way through the observer and is checked against a second run.</summary>
     public static readonly string[] ObservedNames = [.. Names, "cpu observed"];

@@ -10,7 +10,7 @@ namespace Saturn.Tests.Kernels;
 /// Filter gradients on tensor cores against the definition in double precision, with operands rounded before: odd channels, strides, dilations, groups, one and many parts,
 /// every tile.
 /// </summary>
-[TestFixtureSource(typeof(TestDevices), nameof(TestDevices.TensorCoreNames))]
+[TestFixtureSource(typeof(TestDevices), nameof(TestDevices.TensorNames))]
 public sealed class FilterGradientTensorTests(string device) : KernelTest(device)
 {
     private static readonly ConvolutionShape[] Shapes =

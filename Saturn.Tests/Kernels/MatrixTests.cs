@@ -10,7 +10,7 @@ namespace Saturn.Tests.Kernels;
 [TestFixtureSource(nameof(DeviceNames))]
 public sealed class MatrixTests(string device) : KernelTest(device)
 {
-    private static readonly string[] DeviceNames = [.. TestDevices.TileNames, .. TestDevices.TensorCoreNames];
+    private static readonly string[] DeviceNames = [.. TestDevices.TileNames, .. TestDevices.TensorNames];
 
     private static readonly (int Rows, int Columns, int Depth)[] Sizes =
     [
