@@ -26,6 +26,7 @@ public sealed class CudaKernel<TArguments>(CudaModule module, string name, int d
             function = module.Load(name, dynamicSharedBytes);
         }
 
+        module.Launches++;
         fixed (TArguments* pointer = &arguments)
         {
             module.Context.Launch(function, geometry, pointer, (nuint)Unsafe.SizeOf<TArguments>());
