@@ -29,7 +29,9 @@ public static class KernelCountBench
         IReadOnlyList<KernelWork> works = KernelCatalog.At(WorkScale.Tiny);
         IReadOnlyList<int> chosen = KernelCatalog.Select(works, filter);
         int done = 0;
-        foreach (KernelWork work in chosen.Select(i => works[i]))
+
+        // Cut down, layers of several networks become the same.
+        foreach (KernelWork work in chosen.Select(i => works[i]).DistinctBy(work => work.Family == "convolution" ? work.Name[work.Name.IndexOf(' ')..] : work.Name))
         {
             if (deadline.IsOver)
             {
@@ -49,7 +51,7 @@ public static class KernelCountBench
         }
 
         table.Note(
-            "Sizes are cut down (two images, sides of at most 5 pixels, at most 24 channels), names are those of the full sizes. Floor bytes: each array once, pitch included. Loaded, stored: bytes that lanes ask of global memory; what is asked for again counts again, whichever cache would answer, so that a product, which reads its "
+            "Sizes are cut down (two images, sides of at most 9 pixels, at most 72 channels). Floor bytes: each array once, pitch included. Loaded, stored: bytes that lanes ask of global memory; what is asked for again counts again, whichever cache would answer, so that a product, which reads its "
             + "operands many times, is far above its floor and a kernel that memory bounds should be near 1 (small arrays carry more of what is read once a thread). Plain: fused multiply-adds of lanes; additions and multiplications that are not fused are not counted. Emulator ms: time of the interpreter, no hardware time.");
         return table;
     }

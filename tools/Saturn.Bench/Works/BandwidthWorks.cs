@@ -102,7 +102,7 @@ internal static class BandwidthWorks
         foreach (bool backward in (bool[])[false, true])
         {
             yield return new KernelWork(
-                "pooling", $"maximum pooling 3×3 s2 112² {(backward ? "backward" : "forward")}", WorkLimit.Memory, element => (x + y) * element + y * sizeof(int), 0,
+                "pooling", $"maximum pooling 3×3 s2 {side}² {(backward ? "backward" : "forward")}", WorkLimit.Memory, element => (x + y) * element + y * sizeof(int), 0,
                 (device, arrays) =>
                 {
                     DeviceBuffer input = arrays.Activation(shape.Input), winners = arrays.Scratch(y * sizeof(int), ElementType.Int32);
@@ -123,7 +123,7 @@ internal static class BandwidthWorks
         int pixels = scale.Image(4) * scale.Image(4), channels = scale.Width(512);
         Shape image = new(scale.Batch, pixels, channels), mean = new(scale.Batch, channels);
         yield return new KernelWork(
-            "pooling", "global average 512 4²", WorkLimit.Memory, element => (image.StorageCount + mean.StorageCount) * element, 0,
+            "pooling", $"global average {channels} of {pixels} pixels", WorkLimit.Memory, element => (image.StorageCount + mean.StorageCount) * element, 0,
             (device, arrays) =>
             {
                 DeviceBuffer input = arrays.Activation(image), output = arrays.ActivationResult("mean", mean);
@@ -139,7 +139,7 @@ internal static class BandwidthWorks
             Shape logits = new(scale.Batch, count);
             int[] labels = [.. Enumerable.Range(0, scale.Batch).Select(i => i * 7 % count)];
             yield return new KernelWork(
-                "loss", $"softmax cross entropy forward and backward {classes}", WorkLimit.Memory, _ => 4 * logits.StorageCount * sizeof(float), 0,
+                "loss", $"softmax cross entropy forward and backward {count}", WorkLimit.Memory, _ => 4 * logits.StorageCount * sizeof(float), 0,
                 (device, arrays) =>
                 {
                     DeviceBuffer x = arrays.Parameter(logits), target = arrays.Integers(labels), loss = arrays.Result("loss", new Shape(1)), probabilities = arrays.Result("probabilities", logits);

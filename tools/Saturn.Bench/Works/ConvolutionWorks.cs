@@ -35,7 +35,7 @@ internal static class ConvolutionWorks
         long weights = shape.Weight.StorageCount;
         string stride = layer.Stride == 1 ? "" : $" s{layer.Stride}";
         return new KernelWork(
-            "convolution", $"{layer.Net} {layer.In}→{layer.Out} {layer.Kernel}×{layer.Kernel}{stride} {layer.Size}² {Describe(pass)}", WorkLimit.Products,
+            "convolution", $"{layer.Net} {shape.InputChannels}→{shape.OutputChannels} {layer.Kernel}×{layer.Kernel}{stride} {size}² {Describe(pass)}", WorkLimit.Products,
 
             // The filter's gradient is float32 under every policy.
             element => activations * element + weights * (pass == LayerPass.FilterGradient ? sizeof(float) : element), 2.0 * shape.MultiplyAdds,

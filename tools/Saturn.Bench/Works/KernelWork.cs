@@ -49,7 +49,7 @@ public sealed record WorkScale(int Batch, int LargestImage = int.MaxValue, int L
     public static WorkScale Check { get; } = new(2, 14);
 
     /// <summary>Sizes for the emulator.</summary>
-    public static WorkScale Tiny { get; } = new(2, 5, 24);
+    public static WorkScale Tiny { get; } = new(2, 9, 72);
 
     /// <summary>The side of an image; even and odd sides stay even and odd.</summary>
     public int Image(int size) => size <= LargestImage ? size : LargestImage - ((LargestImage ^ size) & 1);

@@ -18,7 +18,7 @@ internal static class NormalizationWorks
             {
                 foreach (bool backward in (bool[])[false, true])
                 {
-                    string name = $"normalise + {(residual ? "residual + " : "")}ReLU {(backward ? "backward" : "forward")} {channels} {size}²";
+                    string name = $"normalise + {(residual ? "residual + " : "")}ReLU {(backward ? "backward" : "forward")} {image.Channels} {side}²";
 
                     // Forward: moments read x; the second pass reads x (and the residual) and writes y. Backward: x and dy twice (and the mask's source), then dx (and the residual's gradient).
                     int passes = (backward, residual) switch { (false, false) => 3, (false, true) => 4, (true, false) => 5, _ => 8 };
@@ -32,9 +32,9 @@ internal static class NormalizationWorks
 
         Shape tokens = new(scale.Batch * 65, scale.Width(192));
         yield return new KernelWork(
-            "layer norm", "layer norm forward 192", WorkLimit.Memory, _ => 2 * tokens.StorageCount * sizeof(float), 0, (device, arrays) => PrepareLayer(device, arrays, tokens, backward: false));
+            "layer norm", $"layer norm forward {tokens.Channels}", WorkLimit.Memory, _ => 2 * tokens.StorageCount * sizeof(float), 0, (device, arrays) => PrepareLayer(device, arrays, tokens, backward: false));
         yield return new KernelWork(
-            "layer norm", "layer norm backward 192", WorkLimit.Memory, _ => 5 * tokens.StorageCount * sizeof(float), 0, (device, arrays) => PrepareLayer(device, arrays, tokens, backward: true));
+            "layer norm", $"layer norm backward {tokens.Channels}", WorkLimit.Memory, _ => 5 * tokens.StorageCount * sizeof(float), 0, (device, arrays) => PrepareLayer(device, arrays, tokens, backward: true));
     }
 
     private static (BatchNormShape Shape, NormalizationEpilogue Epilogue, Action Forward, DeviceBuffer Input, DeviceBuffer Saved, DeviceBuffer Output) Forward(

@@ -14,7 +14,7 @@ internal static class ProductWorks
             Shape left = new(m, k), right = new(k, n), output = new(m, n);
             MatrixShape shape = new(m, n, k, false, false, left.Pitch, right.Pitch, output.Pitch);
             yield return new KernelWork(
-                "matrix", $"product {rows}×{columns}×{depth}", WorkLimit.Products, _ => (left.StorageCount + right.StorageCount + output.StorageCount) * sizeof(float), 2.0 * m * n * k,
+                "matrix", $"product {m}×{n}×{k}", WorkLimit.Products, _ => (left.StorageCount + right.StorageCount + output.StorageCount) * sizeof(float), 2.0 * m * n * k,
                 (device, arrays) =>
                 {
                     DeviceBuffer a = arrays.Parameter(left), b = arrays.Parameter(right), c = arrays.Result("product", output);
@@ -28,7 +28,7 @@ internal static class ProductWorks
         foreach (bool backward in (bool[])[false, true])
         {
             yield return new KernelWork(
-                "attention", $"attention {(backward ? "backward" : "forward")} 65 tokens 3×64", WorkLimit.Products,
+                "attention", $"attention {(backward ? "backward" : "forward")} {attention.Tokens} tokens 3×64", WorkLimit.Products,
                 _ => ((backward ? 2 : 1) * packed.StorageCount + (backward ? 2 : 1) * result.StorageCount) * sizeof(float), (backward ? 5.0 : 2.0) * attention.MultiplyAdds,
                 (device, arrays) => PrepareAttention(device, arrays, attention, packed, result, backward));
         }
