@@ -13,7 +13,7 @@ public sealed record KernelReplacement
     {
         if (!BuiltInKernels.FileNames.Contains(fileName))
         {
-            throw new ArgumentException($"Saturn has no kernel file '{fileName}' that could be replaced; there are {string.Join(", ", BuiltInKernels.FileNames)}.", nameof(fileName));
+            throw new ArgumentException($"Saturn has no kernel file '{fileName}' that could be replaced; there are {string.Join(", ", BuiltInKernels.FileNames)}.");
         }
 
         (FileName, Text) = (fileName, text);

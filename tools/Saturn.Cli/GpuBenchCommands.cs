@@ -25,7 +25,7 @@ internal static class GpuBenchCommands
 
         using CudaDevice opened = Open(device, precision);
         using Peers peers = Peers.Start(result, options, device, peer);
-        return GpuKernelBench.Run(opened, batch, filter, new GpuBenchOptions($"{command} --batch {batch}", options.RepetitionOf(result, rounds), deadline, peers.Eager, peers.Compiled));
+        return GpuKernelBench.Run(opened, batch, filter, new GpuBenchOptions($"{command} --batch {batch}", options.RepetitionOf(result, rounds), deadline, peers.Eager, peers.Compiled) { RowAdded = Tell });
     }
 
     /// <summary>Training steps.</summary>
@@ -43,7 +43,7 @@ internal static class GpuBenchCommands
         using Peers peers = Peers.Start(result, options, device, peer);
         string command = $"saturn bench steps --device {device} --precision {precision.ToString().ToLowerInvariant()} --model {string.Join(',', names)} --width {result.GetValue(models.Width)}";
         return ModelStepBench.Run(
-            () => Open(device, precision), cases, new GpuBenchOptions(command, options.RepetitionOf(result, rounds), options.DeadlineOf(result), peers.Eager, peers.Compiled));
+            () => Open(device, precision), cases, new GpuBenchOptions(command, options.RepetitionOf(result, rounds), options.DeadlineOf(result), peers.Eager, peers.Compiled) { RowAdded = Tell });
     }
 
     /// <summary>An edited kernel file against the built-in one.</summary>
@@ -63,6 +63,9 @@ internal static class GpuBenchCommands
         using CudaDevice edited = Open(device, precision, traffic, replacement);
         return EditedKernelBench.Run(replacement.FileName, builtIn, edited, batch, tolerance, traffic, bench);
     }
+
+    // The table comes at the end; a bench on a GPU takes minutes, and may be ended before.
+    private static void Tell(IReadOnlyList<string> row) => Console.Error.WriteLine(string.Join(" | ", row));
 
     private static bool IsEmulated(string device) => device.StartsWith("emulated", StringComparison.Ordinal);
 

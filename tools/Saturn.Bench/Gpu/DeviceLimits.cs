@@ -14,8 +14,6 @@ namespace Saturn.Bench.Gpu;
 /// <param name="Bf16Teraflops">bfloat16 on tensor cores; null if not known.</param>
 public sealed record DeviceLimits(string Source, double GigabytesPerSecond, double? Fp32Teraflops, double? Tf32Teraflops, double? Bf16Teraflops)
 {
-    private const long CopiedBytes = 512L << 20;
-
     // By a part of the driver's name for the device; the first that fits. H100 cards differ in memory, so theirs is measured.
     private static readonly (string Name, double? Memory, double Fp32, double Tf32, double Bf16)[] Known =
     [
@@ -54,13 +52,15 @@ public sealed record DeviceLimits(string Source, double GigabytesPerSecond, doub
 
     private static double MeasureCopy(CudaDevice device)
     {
-        DeviceBuffer source = device.Memory.Allocate(CopiedBytes), target = device.Memory.Allocate(CopiedBytes);
+        // Far beyond any cache of hardware; the emulator has none.
+        long bytes = device.Kind == DeviceKind.Emulated ? 1L << 20 : 512L << 20;
+        DeviceBuffer source = device.Memory.Allocate(bytes), target = device.Memory.Allocate(bytes);
         try
         {
             device.Clear(source);
             using LaunchTimer timer = new(device);
             double[] milliseconds = timer.Measure([() => device.Copy(source, target)], launches: 10, warmup: 2, repetitions: 10);
-            return 2 * CopiedBytes / Summary.Of(milliseconds).Median / 1e6;
+            return 2 * bytes / Summary.Of(milliseconds).Median / 1e6;
         }
         finally
         {

@@ -61,7 +61,7 @@ public static class EditedKernelBench
             device.Synchronize();
             return device.Context.LaunchCount(name) > before;
         }
-        catch (Exception exception) when (GpuKernelBench.IsLocal(device, exception))
+        catch (Exception exception) when (!device.Context.Driver.IsLost && GpuKernelBench.ConcernsOneWork(exception))
         {
             return false;
         }

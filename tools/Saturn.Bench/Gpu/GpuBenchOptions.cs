@@ -6,7 +6,11 @@ namespace Saturn.Bench.Gpu;
 /// <param name="Deadline">When no further row is begun.</param>
 /// <param name="Eager">PyTorch as it runs by default; null to leave it out.</param>
 /// <param name="Compiled">PyTorch with <c>torch.compile(mode="max-autotune")</c>, in a process of its own; null to leave it out.</param>
-public sealed record GpuBenchOptions(string Command, Repetition Repetition, Deadline Deadline, PeerSide? Eager = null, PeerSide? Compiled = null);
+public sealed record GpuBenchOptions(string Command, Repetition Repetition, Deadline Deadline, PeerSide? Eager = null, PeerSide? Compiled = null)
+{
+    /// <summary>Is told of each row as it is measured.</summary>
+    public Action<IReadOnlyList<string>>? RowAdded { get; init; }
+}
 
 /// <summary>The end of a bench's time.</summary>
 /// <param name="Seconds">How long it may take; infinity for no end.</param>

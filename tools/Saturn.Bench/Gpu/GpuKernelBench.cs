@@ -29,7 +29,10 @@ public static class GpuKernelBench
         string precision = device.Precision.ToString().ToLowerInvariant();
         BenchTable table = new(
             $"Kernels on {device.Name} in {precision} ({device.Description})", options.Command,
-            "kernel", "µs", "p10–p90", "TFLOP/s", "GB/s", "floor µs", "of limit", "eager µs", "eager/Saturn", "compiled µs", "compiled/Saturn", "must / aim", "against eager");
+            "kernel", "µs", "p10–p90", "TFLOP/s", "GB/s", "floor µs", "of limit", "eager µs", "eager/Saturn", "compiled µs", "compiled/Saturn", "must / aim", "against eager")
+        {
+            RowAdded = options.RowAdded,
+        };
         IReadOnlyList<KernelWork> works = KernelCatalog.At(new WorkScale(batch)), checks = KernelCatalog.At(WorkScale.Check);
         IReadOnlyList<int> chosen = KernelCatalog.Select(works, filter);
         DeviceLimits limits = DeviceLimits.Of(device);
@@ -51,9 +54,14 @@ public static class GpuKernelBench
                     ? Row(works[i].Name, $"wrong: {wrong}")
                     : Measure(device, timer, limits, works[i], options));
             }
-            catch (Exception exception) when (IsLocal(device, exception))
+            catch (Exception exception) when (ConcernsOneWork(exception))
             {
                 table.Add(Row(works[i].Name, $"not supported: {FirstLine(exception)}"));
+                if (device.Context.Driver.IsLost)
+                {
+                    table.Note($"The last kernel lost the device, after {done} of {chosen.Count}; what follows needs a new process.");
+                    break;
+                }
             }
         }
 
@@ -65,9 +73,9 @@ public static class GpuKernelBench
         return table;
     }
 
-    /// <summary>Whether a failure concerns one work alone, so that the bench can go on.</summary>
-    internal static bool IsLocal(CudaDevice device, Exception exception) =>
-        !device.Context.Driver.IsLost && exception is CudaException or NotSupportedException or NotImplementedException or ArgumentException or InvalidOperationException or DeviceOutOfMemoryException
+    /// <summary>Whether a failure is told in the work's row, so that the bench can go on.</summary>
+    internal static bool ConcernsOneWork(Exception exception) =>
+        exception is CudaException or NotSupportedException or NotImplementedException or ArgumentException or InvalidOperationException or DeviceOutOfMemoryException
             or Saturn.Emulator.EmulatorException or Saturn.Kernels.Cuda.Compilation.KernelCompilationException;
 
     internal static string FirstLine(Exception exception) => exception.Message.Split('\n')[0].Trim();
@@ -93,8 +101,7 @@ public static class GpuKernelBench
             double once = timer.Measure(calls, calls.Count, 1, 1)[0];
             int launches = (int)Math.Clamp(Math.Ceiling(BatchMilliseconds / Math.Max(once, 1e-3)), FewestLaunches, 400);
             Repetition repetition = options.Repetition with { Repetitions = (int)Math.Clamp(RoundMilliseconds / (once * launches), 3, Math.Max(3, options.Repetition.Repetitions)) };
-            using RecordedCalls recorded = timer.Record(calls, launches);
-            return Race(device, timer, limits, work, recorded, repetition, options);
+            return Race(device, timer, limits, work, calls, launches, repetition, options);
         }
         finally
         {
@@ -110,28 +117,43 @@ public static class GpuKernelBench
     }
 
     private static string[] Race(
-        CudaDevice device, LaunchTimer timer, DeviceLimits limits, KernelWork work, RecordedCalls recorded, Repetition repetition, GpuBenchOptions options)
+        CudaDevice device, LaunchTimer timer, DeviceLimits limits, KernelWork work, List<Action> calls, int launches, Repetition repetition, GpuBenchOptions options)
     {
-        Action[] replay = [recorded.Replay];
-        List<Contender> contenders = [new("Saturn", () => [.. timer.Measure(replay, 1, repetition.Warmup, repetition.Repetitions).Select(time => time / recorded.Launches)])];
+        using RecordedCalls? recorded = Record(device, timer, calls, launches);
+        Contender saturn = new("Saturn", () => recorded is null
+            ? timer.Measure(calls, launches, repetition.Warmup, repetition.Repetitions)
+            : [.. timer.Measure([recorded.Replay], 1, repetition.Warmup, repetition.Repetitions).Select(time => time / launches)]);
         List<PeerRound> peers = [];
         foreach (PeerSide? side in (PeerSide?[])[options.Eager, options.Compiled])
         {
             peers.Add(new PeerRound(side, work.Peer?.On(device.Precision, side?.IsCompiled == true), repetition));
         }
 
-        (Timings own, Timings?[] theirs) = PeerRound.Interleave(contenders[0], peers, repetition.Rounds);
+        (Timings own, Timings?[] theirs) = PeerRound.Interleave(saturn, peers, repetition.Rounds);
         double bytes = work.Bytes(WorkCheck.ActivationType(device).Size());
         double floor = limits.FloorMilliseconds(device.Precision, bytes, work.Operations);
         Summary time = own.Milliseconds;
         double? eager = theirs[0]?.RatioTo(own);
         return
         [
-            work.Name, Microseconds(time.Median), $"{Microseconds(time.Percentile10)}–{Microseconds(time.Percentile90)}",
+            recorded is null ? $"{work.Name} (no graph)" : work.Name, Microseconds(time.Median), $"{Microseconds(time.Percentile10)}–{Microseconds(time.Percentile90)}",
             work.Operations > 0 ? BenchTable.Number(work.Operations / time.Median / 1e9) : "–", BenchTable.Number(bytes / time.Median / 1e6), Microseconds(floor), BenchTable.Percent(floor / time.Median),
             peers[0].Cell(theirs[0]), eager is { } one ? BenchTable.Ratio(one) : "–", peers[1].Cell(theirs[1]), theirs[1] is { } compiled ? BenchTable.Ratio(compiled.RatioTo(own)) : "–",
             work.Target?.ToString() ?? "–", work.Target is { } target && eager is { } ratio ? target.Judge(ratio) : "–",
         ];
+    }
+
+    // What cannot be recorded is timed as it is issued, and its row says so.
+    private static RecordedCalls? Record(CudaDevice device, LaunchTimer timer, List<Action> calls, int launches)
+    {
+        try
+        {
+            return timer.Record(calls, launches);
+        }
+        catch (CudaException) when (!device.Context.Driver.IsLost)
+        {
+            return null;
+        }
     }
 
     internal static string Microseconds(double milliseconds) => BenchTable.Number(milliseconds * 1000);

@@ -21,7 +21,6 @@ public static class KernelCountBench
     public static BenchTable Run(string name, Precision precision, string? filter, string command, Deadline deadline)
     {
         MemoryTraffic traffic = new();
-        using CudaDevice device = Open(name, precision, traffic, null);
         using CpuDevice host = new();
         BenchTable table = new(
             $"Counts of kernels on {name} in {precision.ToString().ToLowerInvariant()}", command,
@@ -40,11 +39,14 @@ public static class KernelCountBench
             }
 
             done++;
+
+            // A kernel that failed has lost its device; the next one gets another.
+            using CudaDevice device = Open(name, precision, traffic, null);
             try
             {
                 table.Add(WorkCheck.Against(device, host, work) is { } wrong ? Row(work.Name, $"wrong: {wrong}") : Count(device, traffic, work));
             }
-            catch (Exception exception) when (GpuKernelBench.IsLocal(device, exception))
+            catch (Exception exception) when (GpuKernelBench.ConcernsOneWork(exception))
             {
                 table.Add(Row(work.Name, $"not supported: {GpuKernelBench.FirstLine(exception)}"));
             }

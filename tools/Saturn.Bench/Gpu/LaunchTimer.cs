@@ -72,7 +72,7 @@ public sealed class LaunchTimer : IDisposable
         try
         {
             nint executable = driver.InstantiateGraph(graph);
-            return new RecordedCalls(driver, stream, executable, launches);
+            return new RecordedCalls(driver, stream, executable);
         }
         finally
         {
@@ -89,11 +89,8 @@ public sealed class LaunchTimer : IDisposable
 }
 
 /// <summary>Calls in an executable graph.</summary>
-public sealed class RecordedCalls(ICudaDriver driver, nint stream, nint executable, int launches) : IDisposable
+public sealed class RecordedCalls(ICudaDriver driver, nint stream, nint executable) : IDisposable
 {
-    /// <summary>Calls in one replay.</summary>
-    public int Launches => launches;
-
     /// <summary>Issues one replay.</summary>
     public void Replay() => driver.LaunchGraph(executable, stream);
 

@@ -19,7 +19,10 @@ public static class ModelStepBench
         BenchTable table = new(
             title, options.Command,
             "model", "batch", "image", emulated ? "emulator ms" : "ms", "p10–p90", "images/s", "gain", "launches", "device memory", "first ms", "eager ms", "eager/Saturn", "must / aim", "met", "compiled ms",
-            "compiled/Saturn", "must / aim", "met", "eager memory", "compiled memory", "compiling ms");
+            "compiled/Saturn", "must / aim", "met", "eager memory", "compiled memory", "compiling ms")
+        {
+            RowAdded = options.RowAdded,
+        };
         Dictionary<string, double> dense = [];
         int done = 0;
         foreach (ModelCase one in cases)
@@ -36,7 +39,7 @@ public static class ModelStepBench
             {
                 table.Add(Measure(device, one, dense, options, emulated ? 1 : StepsAtOnce));
             }
-            catch (Exception exception) when (GpuKernelBench.IsLocal(device, exception))
+            catch (Exception exception) when (GpuKernelBench.ConcernsOneWork(exception))
             {
                 table.Add([one.Name, $"{one.Batch}", $"{one.Image}²", $"not supported: {GpuKernelBench.FirstLine(exception)}", .. Enumerable.Repeat("–", 17)]);
             }

@@ -47,6 +47,13 @@ internal sealed class PeerRound(PeerSide? side, PeerWork? work, Repetition repet
     /// <summary>The same in milliseconds.</summary>
     public string MillisecondCell(Timings? timings) => timings is not null ? BenchTable.Number(timings.Milliseconds.Median) : failure ?? "–";
 
+    private static string Shorten(string? failure)
+    {
+        const int longest = 100;
+        string line = (failure ?? "the peer has ended").Split('\n')[0];
+        return line.Length <= longest ? line : line[..longest] + "…";
+    }
+
     private void Prepare()
     {
         if (side is null || work is null)
@@ -55,7 +62,7 @@ internal sealed class PeerRound(PeerSide? side, PeerWork? work, Repetition repet
         }
 
         long start = System.Diagnostics.Stopwatch.GetTimestamp();
-        failure = side.Prepare(work) ? null : side.Failure ?? "the peer has ended";
+        failure = side.Prepare(work) ? null : Shorten(side.Failure);
         FirstMilliseconds = System.Diagnostics.Stopwatch.GetElapsedTime(start).TotalMilliseconds;
     }
 
@@ -67,7 +74,7 @@ internal sealed class PeerRound(PeerSide? side, PeerWork? work, Repetition repet
         }
 
         PeerReply? reply = side.Round(work, repetition);
-        failure = reply is null ? side.Failure ?? "the peer has ended" : null;
+        failure = reply is null ? Shorten(side.Failure) : null;
         PeakBytes = reply?.PeakResidentBytes ?? PeakBytes;
         return reply?.Milliseconds;
     }
