@@ -34,8 +34,8 @@ export SATURN_CACHE_DIR=${SATURN_CACHE_DIR:-$out/cache}
 export DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1
 # What PyTorch has compiled once is there for the next call.
 export TORCHINDUCTOR_CACHE_DIR=${TORCHINDUCTOR_CACHE_DIR:-$out/inductor}
-if [ -z "${VIRTUAL_ENV:-}" ] && command -v python3 >/dev/null; then
-    VIRTUAL_ENV=$(python3 -c 'import sys; print(sys.prefix)') && export VIRTUAL_ENV
+if [ -z "${VIRTUAL_ENV:-}" ] && [ -n "$SATURN_PEER_PYTHON" ]; then
+    VIRTUAL_ENV=$("$SATURN_PEER_PYTHON" -c 'import sys; print(sys.prefix)') && export VIRTUAL_ENV
 fi
 
 begin=$SECONDS

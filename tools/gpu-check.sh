@@ -5,7 +5,7 @@
 #   GPU_CHECK_SECONDS    seconds of one call, 480 by default; "all" divides them among its parts
 #   SATURN_TEST_DEVICES  the devices to test, cuda:0 by default; the first one is benched and trained on
 #   SATURN_CIFAR10       folder of the binary version of CIFAR-10; without it nothing is trained
-#   SATURN_TRAIN         further options of "saturn train", such as "--width 16"; SATURN_EPOCHS: 15 by default
+#   SATURN_EPOCHS        15 by default; SATURN_WIDTH: 64; SATURN_TRAIN: further options of "saturn train"
 #   SATURN_PEER_PYTHON   the interpreter that can import torch; python3 by default
 #   SATURN_NVRTC         NVRTC, where it is neither in the CUDA folders nor on the loader's path nor in the Python packages
 set -uo pipefail
@@ -48,8 +48,8 @@ precisions=(fp32)
 [ "$device" = cpu ] || precisions=(bf16 tf32 fp32)
 
 # Python packages that bring NVRTC are found through the environment that they are installed in.
-if [ -z "${VIRTUAL_ENV:-}" ] && command -v python3 >/dev/null; then
-    VIRTUAL_ENV=$(python3 -c 'import sys; print(sys.prefix)') && export VIRTUAL_ENV
+if [ -z "${VIRTUAL_ENV:-}" ] && [ -n "$SATURN_PEER_PYTHON" ]; then
+    VIRTUAL_ENV=$("$SATURN_PEER_PYTHON" -c 'import sys; print(sys.prefix)') && export VIRTUAL_ENV
 fi
 
 begin=$SECONDS
@@ -106,7 +106,7 @@ run_kernels() {
 }
 
 run_steps() {
-    local each precision options=()
+    local each precision options=(--repetitions 5)
     each=$(($(share 10) / ${#precisions[@]}))
     # The emulator interprets: small models only.
     [[ $device == emulated* ]] && options=(--width 4 --batch 1 --model resnet18 --repetitions 1)
@@ -114,7 +114,7 @@ run_steps() {
         if [ "$device" = cpu ]; then
             bench steps-fp32 "$each" steps --no-peer --rounds 1 --filter "width 16"
         else
-            bench "steps-$precision" "$each" steps --no-peer --rounds 2 --repetitions 5 --seconds $((each * 3 / 4)) --precision "$precision" ${options[@]+"${options[@]}"}
+            bench "steps-$precision" "$each" steps --no-peer --rounds 2 --seconds $((each * 3 / 4)) --precision "$precision" "${options[@]}"
         fi
     done
 }
@@ -141,7 +141,7 @@ run_compare() {
 train_one() {
     local name=$1 limit=$2
     shift 2
-    local options=(--data "cifar10:$SATURN_CIFAR10" --model resnet18 --width 64 --epochs "${SATURN_EPOCHS:-15}" --batch 128 --optimizer adam --lr 0.005 --lr-schedule onecycle
+    local options=(--data "cifar10:$SATURN_CIFAR10" --model resnet18 --width "${SATURN_WIDTH:-64}" --epochs "${SATURN_EPOCHS:-15}" --batch 128 --optimizer adam --lr 0.005 --lr-schedule onecycle
         --weight-decay 5e-4 --seed 0 --device "$device" "$@")
     local more
     read -ra more <<< "${SATURN_TRAIN:-}"
