@@ -74,8 +74,8 @@ public static class ModelStepBench
                 dense[one.Model] = time.Median;
             }
 
-            (string eagerRatio, string eagerTarget, string eagerMet) = Judge(theirs[0], timings, one.Targets.Eager);
-            (string compiledRatio, string compiledTarget, string compiledMet) = Judge(theirs[1], timings, one.Targets.Compiled);
+            (string eagerRatio, string eagerTarget, string eagerMet) = Judge(theirs[0], timings, device.Kind == DeviceKind.Cuda ? one.Targets.Eager : null);
+            (string compiledRatio, string compiledTarget, string compiledMet) = Judge(theirs[1], timings, device.Kind == DeviceKind.Cuda ? one.Targets.Compiled : null);
             return
             [
                 one.Name, $"{one.Batch}", $"{one.Image}²", BenchTable.Number(time.Median), BenchTable.Spread(time), BenchTable.Number(one.Batch / time.Median * 1000),
