@@ -47,22 +47,22 @@ internal static class ConvolutionWorks
         switch (pass)
         {
             case LayerPass.Forward:
-            {
-                DeviceBuffer input = arrays.Activation(shape.Input), weight = arrays.Activation(shape.Weight), output = arrays.ActivationResult("output", shape.Output);
-                return () => device.Convolution.Forward(shape, input, weight, DeviceBuffer.None, output, DeviceBuffer.None);
-            }
+                {
+                    DeviceBuffer input = arrays.Activation(shape.Input), weight = arrays.Activation(shape.Weight), output = arrays.ActivationResult("output", shape.Output);
+                    return () => device.Convolution.Forward(shape, input, weight, DeviceBuffer.None, output, DeviceBuffer.None);
+                }
 
             case LayerPass.DataGradient:
-            {
-                DeviceBuffer gradient = arrays.Activation(shape.Output), weight = arrays.Activation(shape.Weight), result = arrays.ActivationResult("input gradient", shape.Input);
-                return () => device.Convolution.DataGradient(shape, gradient, weight, result, GradientMode.Overwrite);
-            }
+                {
+                    DeviceBuffer gradient = arrays.Activation(shape.Output), weight = arrays.Activation(shape.Weight), result = arrays.ActivationResult("input gradient", shape.Input);
+                    return () => device.Convolution.DataGradient(shape, gradient, weight, result, GradientMode.Overwrite);
+                }
 
             default:
-            {
-                DeviceBuffer input = arrays.Activation(shape.Input), gradient = arrays.Activation(shape.Output), result = arrays.Result("filter gradient", shape.Weight);
-                return () => device.Convolution.FilterGradient(shape, input, gradient, result, DeviceBuffer.None, GradientMode.Overwrite);
-            }
+                {
+                    DeviceBuffer input = arrays.Activation(shape.Input), gradient = arrays.Activation(shape.Output), result = arrays.Result("filter gradient", shape.Weight);
+                    return () => device.Convolution.FilterGradient(shape, input, gradient, result, DeviceBuffer.None, GradientMode.Overwrite);
+                }
         }
     }
 
