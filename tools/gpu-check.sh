@@ -4,8 +4,8 @@
 #                                 OUT: where results go (default: ./gpu-check); parts add to what is there
 #   GPU_CHECK_SECONDS    seconds of one call, 480 by default; "all" divides them among its parts
 #   SATURN_TEST_DEVICES  the devices to test, cuda:0 by default; the first one is benched and trained on
-#   SATURN_CIFAR10       folder of the binary version of CIFAR-10; without it nothing is trained
-#   SATURN_EPOCHS        15 by default; SATURN_WIDTH: 64; SATURN_TRAIN: further options of "saturn train"
+#   GPU_CHECK_CIFAR10       folder of the binary version of CIFAR-10; without it nothing is trained
+#   GPU_CHECK_EPOCHS        15 by default; GPU_CHECK_WIDTH: 64; GPU_CHECK_TRAIN: further options of "saturn train"
 #   SATURN_PEER_PYTHON   the interpreter that can import torch; python3 by default
 #   SATURN_NVRTC         NVRTC, where it is neither in the CUDA folders nor on the loader's path nor in the Python packages
 set -uo pipefail
@@ -141,10 +141,10 @@ run_compare() {
 train_one() {
     local name=$1 limit=$2
     shift 2
-    local options=(--data "cifar10:$SATURN_CIFAR10" --model resnet18 --width "${SATURN_WIDTH:-64}" --epochs "${SATURN_EPOCHS:-15}" --batch 128 --optimizer adam --lr 0.005 --lr-schedule onecycle
+    local options=(--data "cifar10:$GPU_CHECK_CIFAR10" --model resnet18 --width "${GPU_CHECK_WIDTH:-64}" --epochs "${GPU_CHECK_EPOCHS:-15}" --batch 128 --optimizer adam --lr 0.005 --lr-schedule onecycle
         --weight-decay 5e-4 --seed 0 --device "$device" "$@")
     local more
-    read -ra more <<< "${SATURN_TRAIN:-}"
+    read -ra more <<< "${GPU_CHECK_TRAIN:-}"
     options+=(${more[@]+"${more[@]}"})
     "${saturn[@]}" train --help | grep -q -- '--precision' && options+=(--precision bf16)
     [ -f "$out/runs/$name/summary.json" ] && { echo "$name is finished"; return; }
@@ -159,8 +159,8 @@ train_one() {
 
 run_train() {
     echo "== ResNet-18 on CIFAR-10"
-    if [ -z "${SATURN_CIFAR10:-}" ]; then
-        echo "skipped: SATURN_CIFAR10 names no folder with the binary version of CIFAR-10"
+    if [ -z "${GPU_CHECK_CIFAR10:-}" ]; then
+        echo "skipped: GPU_CHECK_CIFAR10 names no folder with the binary version of CIFAR-10"
         return
     fi
 
