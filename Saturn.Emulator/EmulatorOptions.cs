@@ -7,4 +7,5 @@ namespace Saturn.Emulator;
 /// </param>
 /// <param name="Workers">Threads that execute blocks; by default one per processor.</param>
 /// <param name="MemoryBytes">Memory of the device; an allocation beyond it fails as on hardware.</param>
-public sealed record EmulatorOptions(bool Checked = true, int? Workers = null, long MemoryBytes = 4L << 30);
+/// <param name="Traffic">Where bytes and multiply-adds of all launches are counted; null counts nothing.</param>
+public sealed record EmulatorOptions(bool Checked = true, int? Workers = null, long MemoryBytes = 4L << 30, MemoryTraffic? Traffic = null);

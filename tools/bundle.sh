@@ -25,7 +25,7 @@ done
 
 # Documentation and code coverage are of no use there; symbols stay for the line numbers of failures.
 rm -rf "$app"/*.xml "$app/Microsoft.CodeCoverage" "$app/createdump"
-cp "$root/tools/gpu-check.sh" "$root/LICENSE" "$staging/saturn/"
+cp "$root/tools/gpu-check.sh" "$root/tools/compare-gpu.sh" "$root/LICENSE" "$staging/saturn/"
 
 echo "packing"
 mkdir -p "$(dirname "$out")"

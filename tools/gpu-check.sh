@@ -1,16 +1,33 @@
 #!/usr/bin/env bash
-# Runs the test matrix on this machine's devices, then the benches, from an unpacked bundle (tools/bundle.sh) or a built checkout. Ends within eight minutes and
-# leaves results.json, log.txt and the benches' tables in OUT (default: ./gpu-check).
-#   SATURN_TEST_DEVICES  the devices to test, by default cuda:0; the first one is benched
+# Tests, benches and trains on this machine's GPU, from an unpacked bundle (tools/bundle.sh) or a built checkout. See docs/gpu.md.
+#   gpu-check.sh [PART] [OUT]     PART: all (default), or one of tests, kernels, steps, compare, train, of which each ends within GPU_CHECK_SECONDS
+#                                 OUT: where results go (default: ./gpu-check); parts add to what is there
+#   GPU_CHECK_SECONDS    seconds of one call, 480 by default; "all" divides them among its parts
+#   SATURN_TEST_DEVICES  the devices to test, cuda:0 by default; the first one is benched and trained on
+#   GPU_CHECK_CIFAR10       folder of the binary version of CIFAR-10; without it nothing is trained
+#   GPU_CHECK_EPOCHS        15 by default; GPU_CHECK_WIDTH: 64; GPU_CHECK_TRAIN: further options of "saturn train"
+#   SATURN_PEER_PYTHON   the interpreter that can import torch; python3 by default
 #   SATURN_NVRTC         NVRTC, where it is neither in the CUDA folders nor on the loader's path nor in the Python packages
 set -uo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+part=all
+case ${1:-} in
+    all | tests | kernels | steps | compare | train)
+        part=$1
+        shift
+        ;;
+    -*)
+        echo "usage: gpu-check.sh [all|tests|kernels|steps|compare|train] [OUT]" >&2
+        exit 2
+        ;;
+esac
+
 out=${1:-gpu-check}
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
-rm -f "$out"/*.json "$out"/*.jsonl "$out"/*.txt
-exec > >(tee "$out/log.txt") 2>&1
+[ "$part" = all ] && rm -f "$out"/*.json "$out"/*.jsonl "$out"/*.txt "$out"/compare.*
+exec > >(tee -a "$out/log.txt") 2>&1
 
 if [ -x "$here/app/Saturn.Tests" ]; then
     saturn=("$here/app/saturn")
@@ -23,63 +40,195 @@ fi
 
 export SATURN_TEST_DEVICES=${SATURN_TEST_DEVICES:-cuda:0}
 export SATURN_CACHE_DIR=${SATURN_CACHE_DIR:-$out/cache}
+export SATURN_PEER_PYTHON=${SATURN_PEER_PYTHON:-$(command -v python3)}
 export DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1
 device=${SATURN_TEST_DEVICES%%,*}
+device=${device%% *}
+precisions=(fp32)
+[ "$device" = cpu ] || precisions=(bf16 tf32 fp32)
 
 # Python packages that bring NVRTC are found through the environment that they are installed in.
-if [ -z "${VIRTUAL_ENV:-}" ] && command -v python3 >/dev/null; then
-    VIRTUAL_ENV=$(python3 -c 'import sys; print(sys.prefix)') && export VIRTUAL_ENV
+if [ -z "${VIRTUAL_ENV:-}" ] && [ -n "$SATURN_PEER_PYTHON" ]; then
+    VIRTUAL_ENV=$("$SATURN_PEER_PYTHON" -c 'import sys; print(sys.prefix)') && export VIRTUAL_ENV
 fi
 
 begin=$SECONDS
-left() { echo $((460 - (SECONDS - begin) > 5 ? 460 - (SECONDS - begin) : 5)); }
+budget=${GPU_CHECK_SECONDS:-480}
+left() { echo $((budget - (SECONDS - begin) > 5 ? budget - (SECONDS - begin) : 5)); }
+# Seconds of a part, in per cent of the budget where all parts run.
+share() { [ "$part" = all ] && echo $((budget * $1 / 100)) || echo $((budget - 10)); }
 at_most() { local rest; rest=$(left); echo $((rest < $1 ? rest : $1)); }
+declare -A codes
+
+run_tests() {
+    echo "== tests on $SATURN_TEST_DEVICES"
+    rm -f "$out/tests.jsonl" "$out/tests.json"
+    # Device names consist of letters, digits and colons, of which no regular expression makes anything else. A fixture may add a precision or another word behind the name.
+    local names=${SATURN_TEST_DEVICES//, /,}
+    names=${names//,/|}
+    # These read the checkout or start the SDK.
+    local checkout='The_page_of_kernel_resources|Processes_that_compile_at_once'
+    local limit end tested=3
+    limit=$(share 50)
+    end=$((SECONDS + limit))
+    # A kernel that hangs or loses the context ends the process; the next one goes on behind it.
+    for _ in 1 2 3 4 5 6 7 8; do
+        timeout -k 10 "$(at_most "$limit")" "${tests[@]}" --match "\\(\"($names)([ :,][a-z0-9]+)*\"|^Saturn\\.Tests\\.Cuda\\." --skip "$checkout" \
+            --seconds $((end - SECONDS > limit / 5 + 1 ? end - SECONDS - limit / 5 : 1)) --log "$out/tests.jsonl" --results "$out/tests.json"
+        tested=$?
+        [ "$tested" -gt 2 ] && [ "$SECONDS" -lt $((end - 10)) ] || break
+    done
+    codes[tests]=$tested
+    echo "exit code $tested"
+}
+
+bench() {
+    local name=$1 limit=$2
+    shift 2
+    echo "== bench $name"
+    timeout -k 10 "$(at_most "$limit")" "${saturn[@]}" bench "$@" --device "$device" --json "$out/benches.jsonl"
+    codes[$name]=$?
+    echo "exit code ${codes[$name]}"
+}
+
+run_kernels() {
+    local each seconds precision
+    each=$(($(share 15) / (${#precisions[@]} + 1)))
+    bench launches "$each" launches
+    for precision in "${precisions[@]}"; do
+        seconds=$((each > 20 ? each - 15 : each / 2))
+        if [ "$device" = cpu ]; then
+            bench kernels-fp32 "$each" kernels --no-peer --rounds 1 --batch 1 --filter 37
+        else
+            bench "kernels-$precision" "$each" kernels --no-peer --rounds 2 --repetitions 10 --seconds "$seconds" --precision "$precision"
+        fi
+    done
+}
+
+run_steps() {
+    local each precision options=(--repetitions 5)
+    each=$(($(share 10) / ${#precisions[@]}))
+    # The emulator interprets: small models only.
+    [[ $device == emulated* ]] && options=(--width 4 --batch 1 --model resnet18 --repetitions 1)
+    for precision in "${precisions[@]}"; do
+        if [ "$device" = cpu ]; then
+            bench steps-fp32 "$each" steps --no-peer --rounds 1 --filter "width 16"
+        else
+            bench "steps-$precision" "$each" steps --no-peer --rounds 2 --seconds $((each * 3 / 4)) --precision "$precision" "${options[@]}"
+        fi
+    done
+}
+
+run_compare() {
+    echo "== beside PyTorch"
+    if ! "$SATURN_PEER_PYTHON" -c 'import torch' 2>/dev/null; then
+        echo "skipped: $SATURN_PEER_PYTHON cannot import torch; name an interpreter that can in SATURN_PEER_PYTHON"
+        return
+    fi
+
+    if [ "$device" = cpu ]; then
+        echo "skipped: the comparison needs a GPU, or the emulated one to try it out"
+        return
+    fi
+
+    local options=()
+    [[ $device == emulated* ]] && options=(COMPARE_STEP_OPTIONS="--width 4 --batch 1" COMPARE_ROUNDS=1 COMPARE_REPETITIONS=1)
+    env COMPARE_DEVICE="$device" ${options[@]+"${options[@]}"} "$here/compare-gpu.sh" "$out" "$(at_most "$(share 15)")"
+    codes[compare]=$?
+}
+
+# One run: begun, or gone on with where it is there already. Its time is over at an interrupt, which leaves a checkpoint.
+train_one() {
+    local name=$1 limit=$2
+    shift 2
+    local options=(--data "cifar10:$GPU_CHECK_CIFAR10" --model resnet18 --width "${GPU_CHECK_WIDTH:-64}" --epochs "${GPU_CHECK_EPOCHS:-15}" --batch 128 --optimizer adam --lr 0.005 --lr-schedule onecycle
+        --weight-decay 5e-4 --seed 0 --device "$device" "$@")
+    local more
+    read -ra more <<< "${GPU_CHECK_TRAIN:-}"
+    options+=(${more[@]+"${more[@]}"})
+    "${saturn[@]}" train --help | grep -q -- '--precision' && options+=(--precision bf16)
+    [ -f "$out/runs/$name/summary.json" ] && { echo "$name is finished"; return; }
+    [ -d "$out/runs/$name/checkpoint" ] && options=(--resume)
+    echo "-- $name, $limit s"
+    timeout -s INT -k 30 "$limit" "${saturn[@]}" train --run "$name" --runs "$out/runs" "${options[@]}" > "$out/train-$name.txt" 2>&1
+    local code=$?
+    tail -n 4 "$out/train-$name.txt"
+    # 124 and 130: interrupted when the time was over, as planned.
+    case $code in 0 | 124 | 130) ;; *) codes[train]=$code ;; esac
+}
+
+run_train() {
+    echo "== ResNet-18 on CIFAR-10"
+    if [ -z "${GPU_CHECK_CIFAR10:-}" ]; then
+        echo "skipped: GPU_CHECK_CIFAR10 names no folder with the binary version of CIFAR-10"
+        return
+    fi
+
+    local end each strength
+    codes[train]=0
+    end=$((SECONDS + $(share 10)))
+    local runs=(dense 0.005 0.01 0.02) i
+    for i in 0 1 2 3; do
+        # What one run leaves over is the next one's.
+        each=$(((end - SECONDS) / (4 - i)))
+        [ "$each" -ge 10 ] || { echo "no time left for ${runs[$i]}"; break; }
+        strength=${runs[$i]}
+        if [ "$strength" = dense ]; then
+            train_one dense $((each - 5))
+        else
+            train_one "demp-$strength" $((each - 5)) --lambda "$strength" --noise-std 5e-5 --prune-every 1000
+        fi
+    done
+    summarise_training
+}
+
+# Accuracy, sparsity and speed at the first and the last epoch of each run, from its metrics.
+summarise_training() {
+    local name metrics field first last
+    {
+        echo "| run | epochs | validation accuracy | neuron sparsity | weight sparsity | images/s, first epoch | images/s, last epoch |"
+        echo "| --- | ---: | ---: | ---: | ---: | ---: | ---: |"
+        for metrics in "$out"/runs/*/metrics.jsonl; do
+            [ -s "$metrics" ] || continue
+            name=$(basename "$(dirname "$metrics")")
+            first=$(head -n 1 "$metrics") last=$(tail -n 1 "$metrics")
+            field() { sed -E "s/.*\"$2\":([-+0-9.eE]+).*/\1/" <<< "$1"; }
+            printf '| %s | %s | %.4f | %.4f | %.4f | %.0f | %.0f |\n' "$name" "$(field "$last" epoch)" "$(field "$last" validation_accuracy)" "$(field "$last" neuron_sparsity)" \
+                "$(field "$last" weight_sparsity)" "$(field "$first" images_per_second)" "$(field "$last" images_per_second)"
+        done
+    } | tee "$out/training.md"
+}
 
 echo "== machine"
 command -v nvidia-smi >/dev/null && nvidia-smi
 "${saturn[@]}" info
-info=$?
+codes[info]=$?
 
-echo "== tests on $SATURN_TEST_DEVICES"
-# Device names consist of letters, digits and colons, of which no regular expression makes anything else.
-names=${SATURN_TEST_DEVICES//,/|}
-names=${names// /}
-# These read the checkout or start the SDK.
-checkout='The_page_of_kernel_resources|Processes_that_compile_at_once'
-# A kernel that hangs or loses the context ends the process; the next one goes on behind it.
-tested=3
-for _ in 1 2 3 4 5 6 7 8; do
-    timeout -k 10 "$(at_most 250)" "${tests[@]}" --match "\\(\"($names)\"|^Saturn\\.Tests\\.Cuda\\." --skip "$checkout" \
-        --seconds "$((330 - (SECONDS - begin) > 1 ? 330 - (SECONDS - begin) : 1))" --log "$out/tests.jsonl" --results "$out/tests.json"
-    tested=$?
-    [ "$tested" -gt 2 ] && [ $((SECONDS - begin)) -lt 300 ] || break
+for one in tests kernels steps compare train; do
+    if [ "$part" = all ] || [ "$part" = "$one" ]; then
+        "run_$one"
+    fi
 done
-echo "exit code $tested"
 
-benches=""
-bench() {
-    local name=$1
-    shift
-    echo "== bench $name"
-    timeout -k 10 "$(at_most 90)" "${saturn[@]}" bench "$@" --device "$device" --json "$out/benches.jsonl"
-    local code=$?
-    echo "exit code $code"
-    benches="$benches${benches:+, }\"$name\": $code"
-}
-bench launches launches
-bench kernels kernels --no-peer --rounds 3
-bench steps steps --no-peer --rounds 2
-
-[ -f "$out/tests.json" ] || echo null > "$out/tests.json"
-tables=$([ -f "$out/benches.jsonl" ] && paste -sd, "$out/benches.jsonl")
-cat > "$out/results.json" <<JSON
+result="$out/results.json"
+[ "$part" = all ] || result="$out/results-$part.json"
+exit_codes=""
+for name in "${!codes[@]}"; do
+    exit_codes="$exit_codes${exit_codes:+, }\"$name\": ${codes[$name]}"
+done
+joined() { [ -f "$1" ] && paste -sd, "$1"; }
+cat > "$result" <<JSON
 {
+"part": "$part",
 "device": "$device",
 "seconds": $((SECONDS - begin)),
-"exitCodes": { "info": $info, "tests": $tested, $benches },
-"tests": $(cat "$out/tests.json"),
-"benches": [ $tables ]
+"exitCodes": { $exit_codes },
+"tests": $([ -f "$out/tests.json" ] && cat "$out/tests.json" || echo null),
+"benches": [ $(joined "$out/benches.jsonl") ],
+"compare": [ $(joined "$out/compare.jsonl") ]
 }
 JSON
-echo "== $((SECONDS - begin)) seconds; $out/results.json"
-[ "$tested" -eq 0 ]
+echo "== $((SECONDS - begin)) seconds; $result"
+for name in "${!codes[@]}"; do
+    [ "${codes[$name]}" -eq 0 ] || exit 1
+done

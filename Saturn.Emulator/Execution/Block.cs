@@ -19,7 +19,7 @@ internal sealed unsafe class Block : IDisposable
     private nuint registerCapacity;
     private nuint localCapacity;
 
-    public Block(EmulatedKernel kernel, in LaunchGeometry geometry, byte* arguments, DeviceAllocations allocations, bool isChecked)
+    public Block(EmulatedKernel kernel, in LaunchGeometry geometry, byte* arguments, DeviceAllocations allocations, bool isChecked, bool counts = false)
     {
         Kernel = kernel;
         Geometry = geometry;
@@ -28,6 +28,7 @@ internal sealed unsafe class Block : IDisposable
         IsChecked = isChecked;
         Shared = new SharedMemory(isChecked);
         lastAllocation = new DeviceAllocation?[kernel.InstructionCount];
+        LaneCounts = counts ? new long[kernel.InstructionCount] : null;
         CreateWarps();
     }
 
@@ -40,6 +41,9 @@ internal sealed unsafe class Block : IDisposable
     public bool IsChecked { get; }
 
     public SharedMemory Shared { get; }
+
+    /// <summary>Lanes that executed each instruction, summed over all executions; null where nobody asks.</summary>
+    public long[]? LaneCounts { get; }
 
     public uint X { get; private set; }
 

@@ -88,6 +88,20 @@ internal sealed unsafe class EmulatedKernel : IDisposable
     /// <summary>Opcodes of the kernel, for the census.</summary>
     public IEnumerable<string> Opcodes => source.Instructions.Select(instruction => instruction.Opcode);
 
+    /// <summary>Adds what lanes did, by instruction, to the account of a driver.</summary>
+    public void AddTraffic(long[] lanes, MemoryTraffic traffic)
+    {
+        for (int i = 0; i < source.Instructions.Count; i++)
+        {
+            if (lanes[i] > 0)
+            {
+                PtxInstruction instruction = source.Instructions[i];
+                long copied = instruction.Parts[0] == "cp" && instruction.Operands.Length > 2 ? (long)PtxLiteral.Parse(instruction.Operands[2].Text, out _) : 0;
+                traffic.Add(instruction.Parts, copied, lanes[i]);
+            }
+        }
+    }
+
     /// <summary>Writes what stays the same for all blocks of a launch.</summary>
     public void WriteConstants(Warp warp)
     {

@@ -27,7 +27,7 @@ internal static unsafe class KernelExecution
         byte* storage = stackalloc byte[arguments.Length + 128];
         byte* copy = (byte*)(((nint)storage + 127) & ~127);
         arguments.CopyTo(new Span<byte>(copy, arguments.Length));
-        Launch launch = new(kernel, geometry, copy, allocations, options.Checked, blocks);
+        Launch launch = new(kernel, geometry, copy, allocations, options, blocks);
         if (workers <= 1)
         {
             launch.Work();
@@ -38,10 +38,11 @@ internal static unsafe class KernelExecution
         }
 
         Interlocked.Add(ref executedInstructions, launch.Steps);
+        options.Traffic?.AddInstructions(launch.Steps);
         launch.ThrowFailure();
     }
 
-    private sealed class Launch(EmulatedKernel kernel, LaunchGeometry geometry, byte* arguments, DeviceAllocations allocations, bool isChecked, long blocks)
+    private sealed class Launch(EmulatedKernel kernel, LaunchGeometry geometry, byte* arguments, DeviceAllocations allocations, EmulatorOptions options, long blocks)
     {
         private readonly Lock gate = new();
         private long next = -1;
@@ -53,7 +54,7 @@ internal static unsafe class KernelExecution
 
         public void Work()
         {
-            using Block block = new(kernel, geometry, arguments, allocations, isChecked);
+            using Block block = new(kernel, geometry, arguments, allocations, options.Checked, options.Traffic is not null);
             while (true)
             {
                 long number = Interlocked.Increment(ref next);
@@ -82,6 +83,10 @@ internal static unsafe class KernelExecution
             }
 
             Interlocked.Add(ref steps, block.Steps);
+            if (options.Traffic is { } traffic)
+            {
+                kernel.AddTraffic(block.LaneCounts!, traffic);
+            }
         }
 
         public void ThrowFailure()

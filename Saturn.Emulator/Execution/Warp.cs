@@ -96,6 +96,7 @@ internal sealed unsafe class Warp(Block block, int index)
         int counter = current.Counter;
         uint mask = current.Mask;
         long steps = 0;
+        long[]? laneCounts = block.LaneCounts;
         while (true)
         {
             Instruction* instruction = code + counter;
@@ -109,6 +110,11 @@ internal sealed unsafe class Warp(Block block, int index)
                     counter++;
                     goto Advance;
                 }
+            }
+
+            if (laneCounts is not null)
+            {
+                laneCounts[counter] += System.Numerics.BitOperations.PopCount(active);
             }
 
             switch (instruction->Kind)

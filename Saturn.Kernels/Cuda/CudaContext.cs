@@ -17,16 +17,18 @@ public sealed unsafe class CudaContext : IDisposable
     private readonly List<CudaModule> modules = [];
     private readonly Lazy<KernelCompiler> compiler = new(KernelCompiler.Create);
     private readonly nint handle;
+    private readonly KernelReplacement? replacement;
     private bool? allowsLargeArguments;
     private bool disposed;
 
-    internal CudaContext(ICudaDriver driver, int ordinal)
+    internal CudaContext(ICudaDriver driver, int ordinal, KernelReplacement? replacement = null)
     {
         if ((uint)ordinal >= (uint)driver.DeviceCount)
         {
             throw new ArgumentException($"Device {ordinal} does not exist: {driver.Description} has {driver.DeviceCount} device(s), numbered from 0.", nameof(ordinal));
         }
 
+        this.replacement = replacement;
         Driver = driver;
         Ordinal = ordinal;
         handle = driver.RetainPrimaryContext(ordinal);
@@ -65,10 +67,23 @@ public sealed unsafe class CudaContext : IDisposable
     /// <summary>Who compares what is issued in one step with what was issued in the one before; null most of the time.</summary>
     internal CudaIssueLog? IssueLog { get; set; }
 
+    /// <summary>Launches so far of the kernels of one file, or of all; a graph's replays are not among them.</summary>
+    /// <param name="fileName">The file's name, such as <c>elementwise.cu</c>; null for all.</param>
+    public long LaunchCount(string? fileName = null)
+    {
+        long count = 0;
+        foreach (CudaModule module in modules)
+        {
+            count += fileName is null || module.Name == fileName ? module.Launches : 0;
+        }
+
+        return count;
+    }
+
     /// <summary>A module for one of Saturn's own <c>.cu</c> files, or for one of the user's.</summary>
     public CudaModule Module(KernelSource source)
     {
-        CudaModule module = new(this, source);
+        CudaModule module = new(this, replacement is not null && replacement.FileName == source.FileName ? source.WithText(replacement.Text) : source);
         modules.Add(module);
         return module;
     }

@@ -17,12 +17,13 @@ public sealed unsafe class CudaDevice : Device
     /// <param name="driver">The driver, which the device then owns.</param>
     /// <param name="ordinal">The device's number.</param>
     /// <param name="precision">In which arithmetic products run.</param>
-    public CudaDevice(string name, ICudaDriver driver, int ordinal = 0, Precision precision = Precision.Fp32)
+    /// <param name="replacement">Another text for one of Saturn's kernel files, to try a change out; null for none.</param>
+    public CudaDevice(string name, ICudaDriver driver, int ordinal = 0, Precision precision = Precision.Fp32, KernelReplacement? replacement = null)
     {
         Name = name;
         Precision = precision;
         this.driver = driver;
-        context = new CudaContext(driver, ordinal);
+        context = new CudaContext(driver, ordinal, replacement);
         Elementwise = new CudaElementwise(context);
         Reduction = new CudaReduction(context);
         Matrix = new CudaMatrix(context, precision);

@@ -26,6 +26,7 @@ public sealed class CudaKernel<TArguments>(CudaModule module, string name, int d
             function = module.Load(name, dynamicSharedBytes);
         }
 
+        module.Launches++;
         fixed (TArguments* pointer = &arguments)
         {
             module.Context.IssueLog?.Add(name, geometry, new ReadOnlySpan<byte>(pointer, Unsafe.SizeOf<TArguments>()));

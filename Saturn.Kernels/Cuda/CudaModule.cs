@@ -23,6 +23,12 @@ public sealed class CudaModule
         imageName = name;
     }
 
+    /// <summary>The file's name, or the name that the image was given.</summary>
+    public string Name => source?.FileName ?? imageName;
+
+    /// <summary>Launches so far of its kernels.</summary>
+    internal long Launches { get; set; }
+
     /// <summary>The context that the module is loaded into.</summary>
     public CudaContext Context { get; }
 

@@ -38,6 +38,9 @@ public sealed class BenchTable
     /// <summary>The day of the measurement; by default today.</summary>
     public DateOnly Date { get; init; } = DateOnly.FromDateTime(DateTime.Now);
 
+    /// <summary>Is told of each row as it is added, so that a bench that is ended has not worked for nothing; null for nobody.</summary>
+    public Action<IReadOnlyList<string>>? RowAdded { get; init; }
+
     /// <summary>The rows so far, one string a column.</summary>
     public IReadOnlyList<IReadOnlyList<string>> Rows => rows;
 
@@ -52,6 +55,7 @@ public sealed class BenchTable
         }
 
         rows.Add(cells);
+        RowAdded?.Invoke(cells);
     }
 
     /// <summary>Adds a sentence that stands below the table.</summary>

@@ -66,7 +66,7 @@ public static class EmulatorBench
     private static void AddStep(BenchTable table, bool isChecked)
     {
         using CudaDevice device = new("emulated", new EmulatedDriver(new EmulatorOptions(Checked: isChecked)));
-        using ResNetStepWorkload workload = new(device, StepCase.Scaled(8, 8));
+        using ModelStepWorkload workload = StepCase.Scaled(8, 8).Open(device);
         workload.Step();
         device.Synchronize();
         long before = KernelExecution.ExecutedInstructions;

@@ -4,8 +4,8 @@ namespace Saturn.Bench;
 public interface ITrainingStepWorkload : IDisposable
 {
     /// <summary>
-    /// One whole training step: forward pass in training mode, cross entropy, backward pass, SGD with momentum 0.9 and weight decay 5e-4. Returns when the
-    /// device has finished.
+    /// One whole training step: forward pass in training mode, cross entropy, backward pass, SGD with momentum 0.9 and weight decay 5e-4. A GPU may
+    /// still be at work when it returns.
     /// </summary>
     void Step();
 }

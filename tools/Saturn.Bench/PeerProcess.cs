@@ -37,12 +37,13 @@ public sealed class PeerProcess : IDisposable
     /// <param name="interpreter">The Python interpreter; by default the one in SATURN_PEER_PYTHON, else /usr/bin/python3.</param>
     /// <param name="script">The peer's script; by default the one that is built next to this library.</param>
     /// <param name="patience">How long one request may take; by default ten minutes.</param>
+    /// <param name="arguments">Further arguments of the script.</param>
     /// <exception cref="PeerException">The interpreter cannot be started or cannot import torch.</exception>
-    public static PeerProcess StartTorch(string? interpreter = null, string? script = null, TimeSpan? patience = null)
+    public static PeerProcess StartTorch(string? interpreter = null, string? script = null, TimeSpan? patience = null, params ReadOnlySpan<string> arguments)
     {
         interpreter ??= EnvironmentVariable.PeerPython.Value ?? DefaultInterpreter;
         script ??= Path.Combine(AppContext.BaseDirectory, "peers", "torch_cpu.py");
-        ProcessStartInfo start = new(interpreter, [script])
+        ProcessStartInfo start = new(interpreter, [script, .. arguments])
         {
             RedirectStandardInput = true,
             RedirectStandardOutput = true,
@@ -65,7 +66,7 @@ public sealed class PeerProcess : IDisposable
         try
         {
             using JsonDocument hello = PeerReply.ParseObject(peer.Ask("""{"do":"hello"}"""));
-            peer.Name = $"PyTorch {hello.RootElement.GetProperty("torch")}, oneDNN {hello.RootElement.GetProperty("onednn")}";
+            peer.Name = hello.RootElement.TryGetProperty("name", out JsonElement name) ? name.ToString() : $"PyTorch {hello.RootElement.GetProperty("torch")}, oneDNN {hello.RootElement.GetProperty("onednn")}";
             peer.IdleResidentBytes = hello.RootElement.GetProperty("peak_rss_bytes").GetInt64();
             return peer;
         }
@@ -78,6 +79,13 @@ public sealed class PeerProcess : IDisposable
         }
     }
 
+    /// <summary>Starts PyTorch on the GPU, or, with a GPU in software on our side, on the CPU, where its times mean nothing.</summary>
+    /// <param name="device">PyTorch's name of the device, such as <c>cuda:0</c> or <c>cpu</c>.</param>
+    /// <param name="patience">How long one request may take.</param>
+    /// <exception cref="PeerException">The interpreter cannot be started or cannot import torch.</exception>
+    public static PeerProcess StartTorchOnGpu(string device, TimeSpan patience) =>
+        StartTorch(null, Path.Combine(AppContext.BaseDirectory, "peers", "torch_gpu.py"), patience, device);
+
     /// <summary>Does one round of some work.</summary>
     /// <exception cref="PeerException">The peer failed or took too long.</exception>
     public PeerReply Run(PeerWork work, int warmup, int repetitions) => PeerReply.Parse(Ask(work.ToRequest("run", warmup, repetitions)));
@@ -85,6 +93,9 @@ public sealed class PeerProcess : IDisposable
     /// <summary>Does some work in a fresh process of the peer and returns that process's peak resident memory in bytes.</summary>
     /// <exception cref="PeerException">The peer failed or took too long.</exception>
     public long PeakResidentBytes(PeerWork work, int repetitions = 3) => PeerReply.Parse(Ask(work.ToRequest("peak_memory", 0, repetitions))).PeakResidentBytes;
+
+    /// <summary>Whether the process is gone, so that it cannot be asked any more.</summary>
+    public bool HasEnded => process.HasExited;
 
     /// <summary>Frees all work that earlier rounds set up.</summary>
     /// <exception cref="PeerException">The peer failed.</exception>

@@ -1,4 +1,6 @@
 using System.Text.Json.Nodes;
+using Saturn.Bench.Gpu;
+using Saturn.Kernels;
 using Saturn.Kernels.Families;
 
 namespace Saturn.Bench;
@@ -16,7 +18,7 @@ public enum LayerPass
     FilterGradient,
 }
 
-/// <summary>Work that a peer process can do, as the fields of its request; tools/peers/torch_cpu.py says what each means.</summary>
+/// <summary>Work that a peer process can do, as the fields of its request; tools/peers/torch_cpu.py and torch_gpu.py say what each means.</summary>
 public sealed class PeerWork
 {
     private readonly KeyValuePair<string, JsonNode>[] fields;
@@ -64,6 +66,37 @@ public sealed class PeerWork
     /// <summary>An SGD update with momentum and weight decay of equally large tensors.</summary>
     public static PeerWork Optimizer(int elements, int tensors, int threads) => new(
         new("work", "optimizer"), new("elements", elements), new("tensors", tensors), new("threads", threads));
+
+    /// <summary>Batch normalization with ReLU over an image [batch, height, width, channels], with or without a residual sum, one direction. GPU peer only.</summary>
+    public static PeerWork Normalization(bool backward, bool residual, in Shape image) => new(
+        new("work", "normalization"), new("pass", backward ? "backward" : "forward"), new("residual", residual), new("batch", image[0]), new("height", image[1]), new("width", image[2]),
+        new("in", image[3]));
+
+    /// <summary>A fused update of equally large tensors with momentum or Adam, followed by L1 pressure and noise in passes of their own where wanted. GPU peer only.</summary>
+    public static PeerWork Update(bool adam, bool demon, int elements, int tensors) => new(
+        new("work", "update"), new("rule", adam ? "adam" : "sgd"), new("demon", demon), new("elements", elements), new("tensors", tensors));
+
+    /// <summary>A matrix product of rows × depth and depth × columns. GPU peer only.</summary>
+    public static PeerWork Matrix(int rows, int columns, int depth) => new(new("work", "matrix"), new("rows", rows), new("columns", columns), new("depth", depth));
+
+    /// <summary>Maximum pooling, one direction. GPU peer only.</summary>
+    public static PeerWork MaximumPool(bool backward, in PoolingShape shape) => new(
+        new("work", "max_pool"), new("pass", backward ? "backward" : "forward"), new("batch", shape.Batch), new("height", shape.InputHeight), new("width", shape.InputWidth),
+        new("in", shape.Channels), new("kernel", shape.KernelHeight), new("stride", shape.StrideHeight), new("padding", shape.PaddingHeight));
+
+    /// <summary>Softmax cross entropy, forwards and backwards. GPU peer only.</summary>
+    public static PeerWork CrossEntropy(int rows, int classes) => new(new("work", "cross_entropy"), new("rows", rows), new("classes", classes));
+
+    /// <summary>One training step of a model at planned widths. GPU peer only.</summary>
+    public static PeerWork ModelStep(ModelCase step) => new(
+        new("work", "model_step"), new("model", step.Model), new("width", step.Width), new("batch", step.Batch), new("image", step.Image), new("classes", step.Classes),
+        new("plan", new JsonObject([.. step.Plan.Select(group => new KeyValuePair<string, JsonNode?>(group.Key, group.Value))])));
+
+    /// <summary>The same work under a precision policy, as PyTorch runs it by default or compiled.</summary>
+    /// <param name="precision">The policy.</param>
+    /// <param name="compiled">Whether <c>torch.compile(mode="max-autotune")</c> is used.</param>
+    public PeerWork On(Precision precision, bool compiled) =>
+        new([.. fields, new("precision", precision.ToString().ToLowerInvariant()), new("mode", compiled ? "compiled" : "eager")]);
 
     /// <summary>The request line, without a line break.</summary>
     /// <param name="request">What is to be done with the work: <c>run</c> or <c>peak_memory</c>.</param>

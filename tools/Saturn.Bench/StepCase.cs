@@ -1,3 +1,6 @@
+using Saturn.Kernels;
+using Saturn.Layers.Models;
+
 namespace Saturn.Bench;
 
 /// <summary>A ResNet-18 for 32×32 images (3×3 stem, no maximum pooling) whose training step is measured.</summary>
@@ -9,6 +12,28 @@ public sealed record StepCase(string Name, int Batch, IReadOnlyList<int> Channel
 {
     /// <summary>Channels between the two convolutions of each of the eight blocks.</summary>
     public IReadOnlyList<int> InnerChannels => Inner ?? [.. Enumerable.Range(0, 8).Select(block => Channels[block / 2])];
+
+    /// <summary>What the network is made from.</summary>
+    public ModelRecipe Recipe => new("resnet18", Channels[0], 10, 32, 32, 3);
+
+    /// <summary>Its channel counts, by unit group.</summary>
+    public ChannelPlan Plan
+    {
+        get
+        {
+            Dictionary<string, int> channels = new() { ["conv1"] = Channels[0] };
+            for (int block = 0; block < 8; block++)
+            {
+                channels[$"layer{block / 2 + 1}.{block % 2}"] = Channels[block / 2];
+                channels[$"layer{block / 2 + 1}.{block % 2}.conv1"] = InnerChannels[block];
+            }
+
+            return new ChannelPlan(channels);
+        }
+    }
+
+    /// <summary>The training step on a device.</summary>
+    public ModelStepWorkload Open(Device device) => new(device, Recipe, Plan, Batch);
 
     /// <summary>A network whose stages have width, 2·width, 4·width and 8·width channels, of which a share is alive.</summary>
     /// <param name="width">Channels of the first stage when dense.</param>

@@ -12,6 +12,7 @@ internal static class BenchCommand
     {
         Command command = new("bench", "Measure kernels or whole training steps, in turn with PyTorch where it is installed (tools/install-peers.sh).");
         command.Subcommands.Add(CreateKernels());
+        command.Subcommands.Add(CreateKernel());
         command.Subcommands.Add(CreateSteps());
         command.Subcommands.Add(CreateLaunches());
         command.Subcommands.Add(CreateEmulator());
@@ -23,17 +24,46 @@ internal static class BenchCommand
     {
         Command command = new("kernels", "Convolutions in all three passes, and the kernels that memory bounds, with their share of the machine's limits.");
         var (device, threads, rounds, noPeer, output) = CommonOptions(command, 7);
-        Option<int> batch = TrainCommand.Add(command, "--batch", "Images.", 32);
-        Option<string?> filter = TrainCommand.Add<string?>(command, "--filter", "Only layers whose name contains this.", null);
+        Option<int?> batch = TrainCommand.Add<int?>(command, "--batch", "Images (default: 32 on the CPU, 128 on a GPU).", null);
+        Option<string?> filter = TrainCommand.Add<string?>(command, "--filter", "Only layers whose name contains this; on a GPU kernels whose name or family contains one of several words with commas between them.", null);
+        GpuBenchCommands.Options gpu = GpuBenchCommands.Options.AddTo(command);
         command.SetAction(result =>
         {
+            if (result.GetValue(device) != "cpu")
+            {
+                Print(GpuBenchCommands.Kernels(result, gpu, result.GetValue(device)!, result.GetValue(rounds), !result.GetValue(noPeer), result.GetValue(batch) ?? 128, result.GetValue(filter)), result, output);
+                return 0;
+            }
+
+            int images = result.GetValue(batch) ?? 32;
             using Device opened = Devices.Open(result.GetValue(device)!, result.GetValue(threads));
             using PeerProcess? peer = result.GetValue(noPeer) ? null : PeerProcess.StartTorch();
             KernelBenchOptions options = new(
-                $"saturn bench kernels --batch {result.GetValue(batch)}", result.GetValue(threads) ?? Environment.ProcessorCount, new Repetition(result.GetValue(rounds), 1, 5), peer,
+                $"saturn bench kernels --batch {images}", result.GetValue(threads) ?? Environment.ProcessorCount, new Repetition(result.GetValue(rounds), 1, 5), peer,
                 result.GetValue(filter));
-            Print(ConvolutionBench.Run(opened, ConvolutionBench.Layers(result.GetValue(batch)), options), result, output);
-            Print(MemoryBoundBench.Run(opened, result.GetValue(batch), options), result, output);
+            Print(ConvolutionBench.Run(opened, ConvolutionBench.Layers(images), options), result, output);
+            Print(MemoryBoundBench.Run(opened, images, options), result, output);
+            return 0;
+        });
+        return command;
+    }
+
+    private static Command CreateKernel()
+    {
+        Command command = new("kernel", "An edited copy of one of the kernel files (saturn kernels list) against the file itself: first the results, then the times, or on the emulated GPU the counts.");
+        Argument<string> file = new("file") { Description = "The edited file; its name tells which one it replaces." };
+        command.Arguments.Add(file);
+        Option<string> device = TrainCommand.Add(command, "--device", "Where to run: cuda:N, emulated or emulated:fast.", "cuda:0");
+        Option<int> rounds = TrainCommand.Add(command, "--rounds", "Rounds in which the two sides take turns.", 5);
+        Option<int> batch = TrainCommand.Add(command, "--batch", "Images.", 128);
+        Option<double> tolerance = TrainCommand.Add(command, "--tolerance", "Relative error that is allowed between the two files' results; 0 asks for equal bits.", 0.0);
+        GpuBenchCommands.Options gpu = GpuBenchCommands.Options.AddTo(command);
+        OutputOptions output = OutputOptions.AddTo(command);
+        command.SetAction(result =>
+        {
+            Print(
+                GpuBenchCommands.EditedKernel(result, gpu, result.GetValue(file)!, result.GetValue(device)!, result.GetValue(rounds), result.GetValue(batch), result.GetValue(tolerance)), result,
+                output);
             return 0;
         });
         return command;
@@ -43,11 +73,18 @@ internal static class BenchCommand
     {
         Command command = new("steps", "Whole training steps of ResNet-18 on 32×32 images, dense and at fewer channels: time, images a second, peak memory.");
         var (device, threads, rounds, noPeer, output) = CommonOptions(command, 7);
-        Option<string> precision = TrainCommand.AddPrecision(command);
         Option<string?> filter = TrainCommand.Add<string?>(command, "--filter", "Only networks whose name contains this.", null);
+        GpuBenchCommands.Options gpu = GpuBenchCommands.Options.AddTo(command);
+        GpuBenchCommands.ModelOptions models = GpuBenchCommands.ModelOptions.AddTo(command);
         command.SetAction(result =>
         {
-            using Device opened = Devices.Open(result.GetValue(device)!, result.GetValue(threads), TrainCommand.PrecisionOf(result, precision));
+            if (result.GetValue(device) != "cpu")
+            {
+                Print(GpuBenchCommands.Steps(result, gpu, models, result.GetValue(device)!, result.GetValue(rounds), !result.GetValue(noPeer), result.GetValue(filter)), result, output);
+                return 0;
+            }
+
+            using Device opened = Devices.Open(result.GetValue(device)!, result.GetValue(threads));
             using PeerProcess? peer = result.GetValue(noPeer) ? null : PeerProcess.StartTorch();
             StepCase[] cases = [.. StepCase.Default.Where(one => one.Name.Contains(result.GetValue(filter) ?? "", StringComparison.OrdinalIgnoreCase))];
             if (cases.Length == 0)
@@ -56,9 +93,9 @@ internal static class BenchCommand
             }
 
             StepBenchOptions options = new(
-                $"saturn bench steps --precision {opened.Precision.Name()}", $"{opened.Name} ({opened.Description})", result.GetValue(threads) ?? Environment.ProcessorCount, new Repetition(result.GetValue(rounds), 1, 3));
+                "saturn bench steps", $"{opened.Name} ({opened.Description})", result.GetValue(threads) ?? Environment.ProcessorCount, new Repetition(result.GetValue(rounds), 1, 3));
             Print(
-                StepBench.Run(cases, one => new ResNetStepWorkload(opened, one), peer, one => FreshProcess.Measure(["bench", "peak", one.Name, "--device", opened.Name, "--precision", opened.Precision.Name()]), options),
+                StepBench.Run(cases, one => one.Open(opened), peer, one => FreshProcess.Measure(["bench", "peak", one.Name, "--device", opened.Name]), options),
                 result, output);
             return 0;
         });
@@ -104,8 +141,8 @@ internal static class BenchCommand
         {
             StepCase network = StepCase.Default.FirstOrDefault(one => one.Name == result.GetValue(name))
                 ?? throw new ArgumentException($"Unknown network '{result.GetValue(name)}'; known: {string.Join("; ", StepCase.Default.Select(one => one.Name))}.");
-            using Device opened = Devices.Open(result.GetValue(device)!, precision: TrainCommand.PrecisionOf(result, precision));
-            using ResNetStepWorkload workload = new(opened, network);
+            using Device opened = Devices.Open(result.GetValue(device)!);
+            using ModelStepWorkload workload = network.Open(opened);
             for (int i = 0; i < 3; i++)
             {
                 workload.Step();

@@ -51,6 +51,9 @@ public sealed partial class KernelSource
         return new KernelSource(fileName, text, null, argumentTypes);
     }
 
+    /// <summary>The same file and argument structs with another text, whose unknown headers are looked for among Saturn's own.</summary>
+    public KernelSource WithText(string text) => new(FileName, text, null, [.. ArgumentTypes]);
+
     /// <summary>The file's name in messages and in the image.</summary>
     public string FileName { get; }
 

@@ -1,0 +1,127 @@
+using NUnit.Framework;
+using Saturn.Bench;
+using Saturn.Bench.Gpu;
+using Saturn.Bench.Works;
+using Saturn.Emulator;
+using Saturn.Kernels;
+using Saturn.Kernels.Cuda;
+using Saturn.Kernels.Cuda.Compilation;
+using Saturn.Tests.Cuda;
+
+namespace Saturn.Tests.Bench;
+
+[TestFixture]
+public sealed class GpuBenchTests
+{
+    private static readonly GpuBenchOptions Options = new("saturn bench", new Repetition(2, 0, 1), new Deadline(double.PositiveInfinity));
+
+    [SetUp]
+    public void RequireNvrtc() => Nvrtc.Require();
+
+    private static CudaDevice Open(KernelReplacement? replacement = null, MemoryTraffic? traffic = null) =>
+        new("emulated:fast", new EmulatedDriver(new EmulatorOptions(Checked: false, Traffic: traffic)), 0, Precision.Fp32, replacement);
+
+    [Test]
+    public void A_work_is_timed_between_events_from_a_graph()
+    {
+        using CudaDevice device = Open();
+        BenchTable table = GpuKernelBench.Run(device, 2, "softmax cross entropy forward and backward 10", Options);
+        Assert.That(table.Rows, Has.Count.EqualTo(2), "10 and 1000 classes");
+        Assert.That(table.Rows[0][0], Is.EqualTo("softmax cross entropy forward and backward 10"), "no word about a missing graph");
+        Assert.That(double.Parse(table.Rows[0][1], System.Globalization.CultureInfo.InvariantCulture), Is.Positive);
+        Assert.That(device.Memory.LiveBytes, Is.Zero);
+    }
+
+    [Test]
+    public void When_the_time_is_over_the_table_says_so()
+    {
+        using CudaDevice device = Open();
+        Assert.That(GpuKernelBench.Run(device, 2, null, Options with { Deadline = new Deadline(0) }).ToPlainText(), Does.Contain("The time was over after 0 of"));
+    }
+
+    [Test]
+    public void A_filter_that_fits_nothing_names_the_families() =>
+        Assert.That(() => KernelCatalog.Select(KernelCatalog.At(WorkScale.Tiny), "nosuch"), Throws.ArgumentException.With.Message.Contains("normalization").And.Message.Contains("nosuch"));
+
+    [Test]
+    public void All_scales_hold_the_same_works_in_the_same_order() =>
+        Assert.That(KernelCatalog.At(WorkScale.Tiny).Select(work => work.Family), Is.EqualTo(KernelCatalog.At(new WorkScale(128)).Select(work => work.Family)));
+
+    [Test]
+    public void Kernels_that_memory_bounds_ask_for_what_the_sizes_demand()
+    {
+        BenchTable table = KernelCountBench.Run("emulated", Precision.Fp32, "SGD, momentum,add,ReLU backward,dropout", "", new Deadline(double.PositiveInfinity));
+        foreach (string name in (string[])["SGD, momentum", "add", "ReLU backward", "dropout"])
+        {
+            Assert.That(table.Rows.Single(row => row[0] == name)[6], Is.EqualTo("1.00×"), name);
+        }
+    }
+
+    [Test]
+    public void A_product_counts_its_multiply_adds()
+    {
+        MemoryTraffic traffic = new();
+        using CudaDevice device = Open(null, traffic);
+        KernelWork work = KernelCatalog.At(WorkScale.Tiny).Single(one => one.Name == "resnet18 64→64 3×3 8² forward");
+        Assert.That(WorkCheck.Against(device, device, work), Is.Null);
+        traffic.Reset();
+        using WorkArrays arrays = new(device, ElementType.Float32, false);
+        work.Prepare(device, arrays)();
+        device.Synchronize();
+        Assert.That(traffic.MultiplyAdds + traffic.MatrixMultiplyAdds, Is.EqualTo(work.Operations / 2), "the tile divides these sizes");
+        Assert.That(traffic.StoredBytes, Is.EqualTo(2 * 8 * 8 * 64 * sizeof(float)));
+    }
+
+    [Test]
+    public void An_edited_file_is_raced_against_the_built_in_one()
+    {
+        string text = KernelSource.BuiltIn("elementwise.cu").Text;
+        MemoryTraffic traffic = new();
+        using CudaDevice builtIn = Open(null, traffic), same = Open(new KernelReplacement("elementwise.cu", text + "\n// edited"), traffic);
+        BenchTable counts = EditedKernelBench.Run("elementwise.cu", builtIn, same, 2, 0, traffic, Options);
+        Assert.That(counts.Rows.Select(row => row[0]), Does.Contain("add"));
+        Assert.That(counts.Rows.Select(row => row[^1]), Has.All.EqualTo("1.00×"));
+    }
+
+    [Test]
+    public void An_edited_file_with_other_results_is_refused_with_the_first_mismatch()
+    {
+        string text = KernelSource.BuiltIn("elementwise.cu").Text.Replace("x + y", "x - y");
+        MemoryTraffic traffic = new();
+        using CudaDevice builtIn = Open(null, traffic), wrong = Open(new KernelReplacement("elementwise.cu", text), traffic);
+        Assert.That(
+            () => EditedKernelBench.Run("elementwise.cu", builtIn, wrong, 2, 1e-3, traffic, Options),
+            Throws.TypeOf<WrongResultException>().With.Message.Contains("'add'").And.Message.Contains("sum[0, 0] is").And.Message.Contains("expected"));
+    }
+
+    [Test]
+    public void An_edited_struct_is_refused_by_the_layout_check()
+    {
+        string text = KernelSource.BuiltIn("compaction.cu").Text.Replace("struct GatherArguments\n{", "struct GatherArguments\n{\n    int added;");
+        using CudaDevice builtIn = Open(), wrong = Open(new KernelReplacement("compaction.cu", text));
+        Assert.That(
+            () => EditedKernelBench.Run("compaction.cu", builtIn, wrong, 2, 0, new MemoryTraffic(), Options),
+            Throws.TypeOf<KernelCompilationException>().With.Message.Contains("GatherArguments"));
+    }
+
+    [Test]
+    public void An_unknown_file_is_refused_with_the_known_ones() =>
+        Assert.That(() => new KernelReplacement("nosuch.cu", ""), Throws.ArgumentException.With.Message.Contains("nosuch.cu").And.Message.Contains("elementwise.cu"));
+
+    [Test]
+    public void Half_a_resnet_has_the_channels_that_pruning_leaves()
+    {
+        ModelCase half = ModelCase.Of("resnet18", 64, null, null).Single(one => one.LiveShare == 0.5 && !one.MappedShortcuts);
+        Assert.That(
+            ((string[])["conv1", "layer1.1", "layer2.0.conv1", "layer3.0", "layer4.1"]).Select(group => half.Plan[group]), Is.EqualTo((int[])[31, 31, 65, 127, 253]));
+    }
+
+    [Test]
+    public void Steps_are_measured_with_launches_and_memory()
+    {
+        ModelCase[] cases = [.. ModelCase.Of("resnet18", 4, 1, 32).Where(one => one.LiveShare is 1 or 0.5)];
+        BenchTable table = ModelStepBench.Run(() => Open(), cases, Options with { Repetition = new Repetition(1, 0, 1) });
+        Assert.That(table.Rows.Select(row => row[0]), Is.EqualTo((string[])["resnet18", "resnet18, 50 % live", "resnet18, 50 % live, mapped shortcuts"]));
+        Assert.That(table.Rows.Select(row => int.Parse(row[7], System.Globalization.CultureInfo.InvariantCulture)), Has.All.GreaterThan(50), "launches");
+    }
+}

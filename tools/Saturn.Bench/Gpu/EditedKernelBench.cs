@@ -1,0 +1,157 @@
+using Saturn.Bench.Works;
+using Saturn.Emulator;
+using Saturn.Kernels;
+using Saturn.Kernels.Cuda;
+
+namespace Saturn.Bench.Gpu;
+
+/// <summary>
+/// An edited copy of one of Saturn's kernel files against the file itself, on every work of the catalog that launches it: first whether the results agree, then the times, or on the emulated GPU the
+/// counts.
+/// </summary>
+public static class EditedKernelBench
+{
+    private const int FewestLaunches = 10;
+
+    /// <summary>Compares and measures.</summary>
+    /// <param name="name">The file, such as <c>elementwise.cu</c>.</param>
+    /// <param name="builtIn">A device with Saturn's own files.</param>
+    /// <param name="edited">A device of the same kind with the edited file.</param>
+    /// <param name="batch">Images at once of the timed works.</param>
+    /// <param name="tolerance">Relative error that is allowed between the two; 0 for equal bits.</param>
+    /// <param name="traffic">The counters of both devices where they are emulated; null where they are hardware.</param>
+    /// <param name="options">Repetitions and time.</param>
+    /// <exception cref="WrongResultException">A result of the edited file differs; the message names work, place and values.</exception>
+    /// <exception cref="ArgumentException">No work of the catalog launches the file.</exception>
+    public static BenchTable Run(string name, CudaDevice builtIn, CudaDevice edited, int batch, double tolerance, MemoryTraffic? traffic, GpuBenchOptions options)
+    {
+        WorkScale checkScale = traffic is null ? WorkScale.Check : WorkScale.Tiny;
+        IReadOnlyList<KernelWork> checks = KernelCatalog.At(checkScale);
+        List<int> touched = [];
+        for (int i = 0; i < checks.Count && !(options.Deadline.IsOver && touched.Count > 0); i++)
+        {
+            if (Launches(builtIn, checks[i], name))
+            {
+                touched.Add(i);
+                if (WorkCheck.Between(edited, builtIn, checks[i], tolerance) is { } wrong)
+                {
+                    throw new WrongResultException($"The edited {name} gives other results on '{checks[i].Name}': {wrong}.");
+                }
+            }
+        }
+
+        if (touched.Count == 0)
+        {
+            throw new ArgumentException($"No kernel of {name} is launched by the works of this bench in {builtIn.Precision.ToString().ToLowerInvariant()}.");
+        }
+
+        return traffic is null ? Time(name, builtIn, edited, batch, touched, tolerance, options) : Count(name, builtIn, edited, checks, touched, tolerance, traffic, options);
+    }
+
+    // Whether a work launches a kernel of the file; what is not supported does not.
+    private static bool Launches(CudaDevice device, KernelWork work, string name)
+    {
+        try
+        {
+            ElementType activations = WorkCheck.ActivationType(device);
+            using WorkArrays arrays = new(device, activations, activations == ElementType.BFloat16);
+            Action call = work.Prepare(device, arrays);
+            long before = device.Context.LaunchCount(name);
+            call();
+            device.Synchronize();
+            return device.Context.LaunchCount(name) > before;
+        }
+        catch (Exception exception) when (!device.Context.Driver.IsLost && GpuKernelBench.ConcernsOneWork(exception))
+        {
+            return false;
+        }
+    }
+
+    private static BenchTable Time(
+        string name, CudaDevice builtIn, CudaDevice edited, int batch, IReadOnlyList<int> touched, double tolerance, GpuBenchOptions options)
+    {
+        BenchTable table = new(
+            $"Edited {name} on {builtIn.Name} ({builtIn.Description})", options.Command, "kernel", "built-in µs", "p10–p90", "edited µs", "p10–p90", "built-in/edited");
+        IReadOnlyList<KernelWork> works = KernelCatalog.At(new WorkScale(batch));
+        foreach (KernelWork work in touched.Select(i => works[i]))
+        {
+            if (options.Deadline.IsOver)
+            {
+                table.Note("The time was over before all works were measured.");
+                break;
+            }
+
+            using Side first = new(builtIn, work), second = new(edited, work);
+            IReadOnlyList<Timings> timings = Measurement.Interleave([first.Contender(options.Repetition), second.Contender(options.Repetition)], options.Repetition.Rounds);
+            Summary own = timings[0].Milliseconds, theirs = timings[1].Milliseconds;
+            table.Add(
+                work.Name, GpuKernelBench.Microseconds(own.Median), Spread(own), GpuKernelBench.Microseconds(theirs.Median), Spread(theirs), BenchTable.Ratio(timings[0].RatioTo(timings[1])));
+        }
+
+        table.Note($"{Agreement(tolerance)} {options.Repetition}, of {FewestLaunches} launches each over four sets of arrays. Built-in/edited: above 1 where the edited file is faster; median of the rounds' quotients.");
+        return table;
+
+        static string Spread(Summary summary) => $"{GpuKernelBench.Microseconds(summary.Percentile10)}–{GpuKernelBench.Microseconds(summary.Percentile90)}";
+    }
+
+    private static BenchTable Count(
+        string name, CudaDevice builtIn, CudaDevice edited, IReadOnlyList<KernelWork> works, IReadOnlyList<int> touched, double tolerance, MemoryTraffic traffic, GpuBenchOptions options)
+    {
+        BenchTable table = new(
+            $"Edited {name} on {builtIn.Name}: counts, no hardware time", options.Command, "kernel", "instructions, built-in", "edited", "bytes, built-in", "edited", "multiply-adds, built-in", "edited",
+            "instructions, built-in/edited");
+        foreach (KernelWork work in touched.Select(i => works[i]))
+        {
+            if (options.Deadline.IsOver)
+            {
+                table.Note("The time was over before all works were counted.");
+                break;
+            }
+
+            KernelCountBench.Counts own = KernelCountBench.Measure(builtIn, traffic, work), theirs = KernelCountBench.Measure(edited, traffic, work);
+            table.Add(
+                work.Name, $"{own.WarpInstructions}", $"{theirs.WarpInstructions}", $"{own.Loaded + own.Stored}", $"{theirs.Loaded + theirs.Stored}", $"{own.MultiplyAdds + own.MatrixMultiplyAdds}",
+                $"{theirs.MultiplyAdds + theirs.MatrixMultiplyAdds}", BenchTable.Ratio((double)own.WarpInstructions / theirs.WarpInstructions));
+        }
+
+        table.Note($"{Agreement(tolerance)} Sizes are cut down. Warp instructions, and bytes and multiply-adds that lanes ask for, of one call with all its launches; the emulator's time would say nothing about hardware.");
+        return table;
+    }
+
+    private static string Agreement(double tolerance) => tolerance == 0
+        ? "Before that, the results of all works agreed bit for bit."
+        : $"Before that, the results of all works agreed within a relative error of {tolerance.ToString("0.#e+0", System.Globalization.CultureInfo.InvariantCulture)}.";
+
+    /// <summary>One work on one device, in four sets of arrays.</summary>
+    private sealed class Side : IDisposable
+    {
+        private readonly List<WorkArrays> sets = [];
+        private readonly List<Action> calls = [];
+        private readonly LaunchTimer timer;
+
+        public Side(CudaDevice device, KernelWork work)
+        {
+            timer = new LaunchTimer(device);
+            ElementType activations = WorkCheck.ActivationType(device);
+            for (int i = 0; i < 4; i++)
+            {
+                sets.Add(new WorkArrays(device, activations, activations == ElementType.BFloat16));
+                calls.Add(work.Prepare(device, sets[i]));
+            }
+        }
+
+        public Contender Contender(Repetition repetition) => new("Saturn", () => timer.Measure(calls, FewestLaunches, repetition.Warmup, repetition.Repetitions));
+
+        public void Dispose()
+        {
+            timer.Dispose();
+            foreach (WorkArrays arrays in sets)
+            {
+                arrays.Dispose();
+            }
+        }
+    }
+}
+
+/// <summary>Thrown when an edited kernel computes something else.</summary>
+public sealed class WrongResultException(string message) : Exception(message);

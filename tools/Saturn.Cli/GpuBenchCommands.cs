@@ -1,0 +1,167 @@
+using System.CommandLine;
+using System.Globalization;
+using Saturn.Bench;
+using Saturn.Bench.Gpu;
+using Saturn.Emulator;
+using Saturn.Kernels;
+using Saturn.Kernels.Cuda;
+using Saturn.Training;
+
+namespace Saturn.Cli;
+
+/// <summary>The benches of <c>saturn bench</c> on a GPU and on the emulated one.</summary>
+internal static class GpuBenchCommands
+{
+    /// <summary>Kernels: times on hardware, counts on the emulator.</summary>
+    public static BenchTable Kernels(ParseResult result, Options options, string device, int rounds, bool peer, int batch, string? filter)
+    {
+        Precision precision = options.PrecisionOf(result);
+        string command = $"saturn bench kernels --device {device} --precision {precision.Name()}{(filter is null ? "" : $" --filter {filter}")}";
+        Deadline deadline = options.DeadlineOf(result);
+        if (IsEmulated(device))
+        {
+            return KernelCountBench.Run(device, precision, filter, command, deadline);
+        }
+
+        using CudaDevice opened = Open(device, precision);
+        using Peers peers = Peers.Start(result, options, device, peer);
+        return GpuKernelBench.Run(opened, batch, filter, new GpuBenchOptions($"{command} --batch {batch}", options.RepetitionOf(result, rounds), deadline, peers.Eager, peers.Compiled) { RowAdded = Tell });
+    }
+
+    /// <summary>Training steps.</summary>
+    public static BenchTable Steps(ParseResult result, Options options, ModelOptions models, string device, int rounds, bool peer, string? filter)
+    {
+        Precision precision = options.PrecisionOf(result);
+        string[] names = result.GetValue(models.Model)!.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
+        ModelCase[] all = [.. names.SelectMany(name => ModelCase.Of(name, result.GetValue(models.Width), result.GetValue(models.Batch), result.GetValue(models.Image)))];
+        ModelCase[] cases = [.. all.Where(one => one.Name.Contains(filter ?? "", StringComparison.OrdinalIgnoreCase))];
+        if (cases.Length == 0)
+        {
+            throw new ArgumentException($"No model's name contains '{filter}'; known: {string.Join("; ", all.Select(one => one.Name))}.");
+        }
+
+        using Peers peers = Peers.Start(result, options, device, peer);
+        string command = $"saturn bench steps --device {device} --precision {precision.Name()} --model {string.Join(',', names)} --width {result.GetValue(models.Width)}";
+        return ModelStepBench.Run(
+            () => Open(device, precision), cases, new GpuBenchOptions(command, options.RepetitionOf(result, rounds), options.DeadlineOf(result), peers.Eager, peers.Compiled) { RowAdded = Tell });
+    }
+
+    /// <summary>An edited kernel file against the built-in one.</summary>
+    public static BenchTable EditedKernel(ParseResult result, Options options, string file, string device, int rounds, int batch, double tolerance)
+    {
+        if (!File.Exists(file))
+        {
+            throw new FileNotFoundException($"There is no file '{file}'. Copy one of kernels/*.cu, keep its name, and edit the copy.");
+        }
+
+        KernelReplacement replacement = new(Path.GetFileName(file), File.ReadAllText(file));
+        Precision precision = options.PrecisionOf(result);
+        GpuBenchOptions bench = new(
+            $"saturn bench kernel {file} --device {device} --precision {precision.Name()}", options.RepetitionOf(result, rounds), options.DeadlineOf(result));
+        MemoryTraffic? traffic = IsEmulated(device) ? new MemoryTraffic() : null;
+        using CudaDevice builtIn = Open(device, precision, traffic, null);
+        using CudaDevice edited = Open(device, precision, traffic, replacement);
+        return EditedKernelBench.Run(replacement.FileName, builtIn, edited, batch, tolerance, traffic, bench);
+    }
+
+    // The table comes at the end; a bench on a GPU takes minutes, and may be ended before.
+    private static void Tell(IReadOnlyList<string> row) => Console.Error.WriteLine(string.Join(" | ", row));
+
+    private static bool IsEmulated(string device) => device.StartsWith("emulated", StringComparison.Ordinal);
+
+    private static CudaDevice Open(string name, Precision precision)
+    {
+        Device device = Devices.Open(name, null, precision);
+        if (device is CudaDevice cuda)
+        {
+            return cuda;
+        }
+
+        device.Dispose();
+        throw new ArgumentException($"This bench runs on a GPU or the emulated one, without SATURN_DEBUG=2, SATURN_SYNC, SATURN_TRACE and SATURN_VALIDATE, but '{name}' is {device.GetType().Name}.");
+    }
+
+    // Devices whose kernels are replaced or counted are not opened by name alone.
+    private static CudaDevice Open(string name, Precision precision, MemoryTraffic? traffic, KernelReplacement? replacement)
+    {
+        if (traffic is not null)
+        {
+            return new CudaDevice(name, new EmulatedDriver(new EmulatorOptions(Checked: name == "emulated", Traffic: traffic)), 0, precision, replacement);
+        }
+
+        if (replacement is null)
+        {
+            return Open(name, precision);
+        }
+
+        int ordinal = name == "cuda" ? 0 : int.Parse(name.AsSpan("cuda:".Length), NumberStyles.None, CultureInfo.InvariantCulture);
+        return new CudaDevice(name, LibCudaDriver.Open(), ordinal, precision, replacement);
+    }
+
+    /// <summary>Options that the benches on GPUs have in common.</summary>
+    public sealed record Options(Option<string> Precision, Option<int> Repetitions, Option<double> Seconds, Option<bool> Compiled, Option<double> Patience)
+    {
+        public static Options AddTo(Command command) => new(
+            TrainCommand.AddPrecision(command),
+            TrainCommand.Add(command, "--repetitions", "On a GPU: timed batches of calls of each side's round, at most.", 30),
+            TrainCommand.Add(command, "--seconds", "On a GPU: begin no further row after this time.", double.PositiveInfinity),
+            TrainCommand.Add(command, "--compiled", "On a GPU: also measure torch.compile(mode=\"max-autotune\"), which takes minutes to compile.", false),
+            TrainCommand.Add(command, "--patience", "On a GPU: seconds that the peer may take for one request, compilation included.", 300.0));
+
+        public Precision PrecisionOf(ParseResult result) => TrainCommand.PrecisionOf(result, Precision);
+
+        public Deadline DeadlineOf(ParseResult result) => new(result.GetValue(Seconds));
+
+        public Repetition RepetitionOf(ParseResult result, int rounds) => new(rounds, 1, result.GetValue(Repetitions));
+    }
+
+    /// <summary>Which models take steps.</summary>
+    public sealed record ModelOptions(Option<string> Model, Option<int> Width, Option<int?> Batch, Option<int?> Image)
+    {
+        public static ModelOptions AddTo(Command command) => new(
+            TrainCommand.Add(command, "--model", "On a GPU: resnet18, resnet50, vgg16, with commas between them.", "resnet18,vgg16,resnet50"),
+            TrainCommand.Add(command, "--width", "On a GPU: dense channels of the first stage.", 64),
+            TrainCommand.Add<int?>(command, "--batch", "On a GPU: images a step (default: 128, of resnet50 64).", null),
+            TrainCommand.Add<int?>(command, "--image", "On a GPU: pixels of a side (default: 32, of resnet50 224).", null));
+    }
+
+    /// <summary>PyTorch's processes.</summary>
+    private sealed class Peers : IDisposable
+    {
+        private readonly List<PeerProcess> processes = [];
+
+        public PeerSide? Eager { get; private set; }
+
+        public PeerSide? Compiled { get; private set; }
+
+        public static Peers Start(ParseResult result, Options options, string device, bool wanted)
+        {
+            Peers peers = new();
+            try
+            {
+                if (wanted)
+                {
+                    peers.Eager = peers.Side(device, result.GetValue(options.Patience), compiled: false);
+                    peers.Compiled = result.GetValue(options.Compiled) ? peers.Side(device, result.GetValue(options.Patience), compiled: true) : null;
+                }
+
+                return peers;
+            }
+            catch
+            {
+                peers.Dispose();
+                throw;
+            }
+        }
+
+        public void Dispose() => processes.ForEach(process => process.Dispose());
+
+        // Beside the emulated GPU, PyTorch runs on the host: only the way of talking is tried out then.
+        private PeerSide Side(string device, double patience, bool compiled)
+        {
+            PeerProcess process = PeerProcess.StartTorchOnGpu(IsEmulated(device) ? "cpu" : device == "cuda" ? "cuda:0" : device, TimeSpan.FromSeconds(patience));
+            processes.Add(process);
+            return new PeerSide(process, compiled);
+        }
+    }
+}
