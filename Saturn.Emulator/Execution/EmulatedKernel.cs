@@ -46,7 +46,7 @@ internal sealed unsafe class EmulatedKernel : IDisposable
     private readonly Preset[] presets;
     private readonly List<nint> registerLists;
 
-    public EmulatedKernel(LoadedModule module, PtxKernel source, Instruction[] code, Preset[] presets, List<nint> registerLists, int registerFileBytes, int predicateCount)
+    public EmulatedKernel(LoadedModule module, PtxKernel source, Instruction[] code, Preset[] presets, List<nint> registerLists, int registerFileBytes, int predicateCount, bool hasAsynchronous)
     {
         Module = module;
         this.source = source;
@@ -54,6 +54,7 @@ internal sealed unsafe class EmulatedKernel : IDisposable
         this.registerLists = registerLists;
         RegisterFileBytes = registerFileBytes;
         PredicateCount = predicateCount;
+        HasAsynchronous = hasAsynchronous;
         Code = (Instruction*)NativeMemory.Alloc((nuint)code.Length, (nuint)sizeof(Instruction));
         code.CopyTo(new Span<Instruction>(Code, code.Length));
         InstructionCount = code.Length;
@@ -84,6 +85,9 @@ internal sealed unsafe class EmulatedKernel : IDisposable
     public int RegisterFileBytes { get; }
 
     public int PredicateCount { get; }
+
+    /// <summary>Whether it uses barrier objects, bulk copies or products of warpgroups.</summary>
+    public bool HasAsynchronous { get; }
 
     /// <summary>Opcodes of the kernel, for the census.</summary>
     public IEnumerable<string> Opcodes => source.Instructions.Select(instruction => instruction.Opcode);
