@@ -1,163 +1,254 @@
-// header later
+// Convolution of bf16 images with float32 sums on Hopper's tensor cores (sm_90a), and its data gradient with stride 1:
+//   y[n, p, q, o] = bias[o] + Σ_{r,s,i} x[n, p·stride + r·dilation − padding, q·stride + s·dilation − padding, i]·w[o, r, s, i]
+//   dx[n, h, w, i] (+)= Σ_{r,s,o} dy[n, h + padding − r·dilation, w + padding − s·dilation, o]·w[o, r, s, i]
+// The second is the first on the flipped filter, with padding' = (kernel − 1)·dilation − padding, and w[o, r, s, i] read with o as depth.
+//
+// Layout: images [n, row, column, channel] and filters [o, r, s, i] in bf16, pitched to multiples of 8 channels; bias float32. The padding of the output is written as zero.
+// As a product: C[pixel, channel] = Σ_depth A[pixel, depth]·B[depth, channel], depth = (tap, channel of the source), a tap's channels in blocks of 64.
+//
+// A block of nine warps computes 128 pixels × 64, 128 or 256 channels; grid: tiles, those of the same pixels side by side. The last warp is the producer: one thread has the tensor memory accelerator
+// copy 128 pixels × 64 depths of the image (im2col: the hardware walks over pixels, steps and image edges) and 64 depths of the filter into one of several stages. Two warpgroups consume: each
+// multiplies its 64 pixels with all channels of the tile, 16 depths an instruction. A stage's full barrier counts bytes, its empty barrier the warpgroups that are done. What lies outside of the
+// images, behind the last image, beyond the depth or the channels arrives as zero; depths beyond the last multiple of 16 are not multiplied.
+//
+// Bytes: X + Y + W from memory; X once a tap, and W once a tile, from the second-level cache.
+// Limit, predicted and not measured: an instruction of 64 × N × 16 takes N / 2 cycles of the tensor cores and reads 64·32 + N·32 bytes of shared memory at 128 a cycle. N = 64: 32 against 32 cycles, so that
+// shared memory, which the copies share, is the limit; N = 128: 48 against 64; N = 256: 80 against 128. Sixty-four channels would gain from filters as rows and 256 pixels as columns (not written).
+// Two blocks a multiprocessor (64 and 128 channels) overlap one's epilogue with the other's products. Sums are added in the order of depth: the same input gives the same bits.
 #include "bulk_copy.cuh"
 #include "tensor_core.cuh"
 #include "warpgroup.cuh"
 
 struct WarpgroupConvolutionArguments
 {
-    TensorMap image;
-    TensorMap filter;
+    TensorMap image;      // pixels of x or dy: boxes of 128 pixels × 64 channels
+    TensorMap filter;     // [o, tap, i]: boxes of 64 i × 1 tap × the tile's channels of o; for the gradient 64 i × 1 tap × 64 o
     uint16* output;
-    const float* bias;
-    int32 pixels;
-    int32 height;
+    const float* bias;    // or null
+    int32 pixels;         // of the output: n·height·width
+    int32 height;         // of the output
     int32 width;
+    int32 channels;       // of the output
     int32 pitch;
-    int32 channels;
-    int32 depth;
+    int32 depth;          // channels of the source
     int32 kernelHeight;
     int32 kernelWidth;
     int32 strideHeight;
     int32 strideWidth;
-    int32 firstRow;
+    int32 firstRow;       // of the source, where the filter begins for output row 0: −padding
     int32 firstColumn;
     int32 dilationHeight;
     int32 dilationWidth;
     int32 columnTiles;
-    int32 accumulate;
+    int32 accumulate;     // add to what the output holds
 };
+
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 
 enum
 {
     tilePixels = 128,
     tileDepth = 64,
     stepDepth = 16,
-    rowBytes = tileDepth * 2,
-    imageBytes = tilePixels * rowBytes,
+    rowBytes = tileDepth * 2,           // the swizzle's span
+    pieceBytes = 8 * rowBytes,          // its period
+    warpgroupPixels = 64,
+    warpPixels = 16,
     consumers = 256,
-    threads = consumers + lanes,
-    pieceBytes = 1024, // eight rows: the swizzle's period
-    allConsumers = 1,  // number of the consumers' barrier
+    blockThreads = consumers + lanes,
+    consumerBarrier = 1,                // a named barrier: 0 is the block's
 };
 
-// A tile's place in shared memory.
+// The stages in shared memory, by addresses: image tiles and filter tiles, then the barriers.
 template <int tileChannels, int stages>
 struct Stages
 {
-    static constexpr uint32 filterBytes = tileChannels * rowBytes;
-    static constexpr uint32 stageBytes = imageBytes + filterBytes;
+    static constexpr uint32 imageBytes = tilePixels * rowBytes;
+    static constexpr uint32 bytes = imageBytes + tileChannels * rowBytes;
     uint32 base;
 
-    __device__ uint32 image(int32 stage) const { return base + stage * stageBytes; }
-    __device__ uint32 filter(int32 stage) const { return base + stage * stageBytes + imageBytes; }
-    __device__ uint32 full(int32 stage) const { return base + stages * stageBytes + stage * 8; }
-    __device__ uint32 empty(int32 stage) const { return base + stages * stageBytes + stages * 8 + stage * 8; }
+    __device__ uint32 image(int32 stage) const { return base + stage * bytes; }
+    __device__ uint32 filter(int32 stage) const { return base + stage * bytes + imageBytes; }
+    __device__ uint32 full(int32 stage) const { return base + stages * bytes + stage * 8; }
+    __device__ uint32 empty(int32 stage) const { return base + stages * bytes + (stages + stage) * 8; }
 };
 
-template <bool gradient, int tileChannels, int stages>
-__device__ inline void produce(const WarpgroupConvolutionArguments& arguments, Stages<tileChannels, stages> memory, int32 firstPixel, int32 firstChannel)
+// Goes around the stages. The parity is that of the phase to wait for.
+template <int stages>
+struct Cursor
 {
-    int32 image = firstPixel / arguments.width;
-    int32 column = firstPixel - image * arguments.width;
-    int32 row = image % arguments.height;
-    image /= arguments.height;
-    column = arguments.firstColumn + column * arguments.strideWidth;
-    row = arguments.firstRow + row * arguments.strideHeight;
-    int32 taps = arguments.kernelHeight * arguments.kernelWidth;
-    int32 stage = 0;
-    uint32 parity = 1;
-    int32 tap = 0;
-    for (int32 tapRow = 0; tapRow < arguments.kernelHeight; tapRow++)
+    int32 stage;
+    uint32 parity;
+
+    __device__ void advance()
     {
-        for (int32 tapColumn = 0; tapColumn < arguments.kernelWidth; tapColumn++, tap++)
-        {
-            for (int32 depth = 0; depth < arguments.depth; depth += tileDepth)
-            {
-                waitFor(memory.empty(stage), parity);
-                arriveExpecting(memory.full(stage), memory.stageBytes);
-                copyPixels(memory.image(stage), arguments.image, depth, column, row, image, static_cast<uint16>(tapColumn * arguments.dilationWidth), static_cast<uint16>(tapRow * arguments.dilationHeight), memory.full(stage));
-                if (gradient)
-                {
-                    for (int32 part = 0; part < tileChannels / 64; part++)
-                    {
-                        copyBox(memory.filter(stage) + part * (tileDepth * 128), arguments.filter, firstChannel + 64 * part, taps - 1 - tap, depth, memory.full(stage));
-                    }
-                }
-                else
-                {
-                    copyBox(memory.filter(stage), arguments.filter, depth, tap, firstChannel, memory.full(stage));
-                }
-
-                if (++stage == stages)
-                {
-                    stage = 0;
-                    parity ^= 1;
-                }
-            }
-        }
-    }
-}
-
-template <bool gradient, int tileChannels, int stages>
-__device__ inline void consume(const WarpgroupConvolutionArguments& arguments, Stages<tileChannels, stages> memory, int32 group, float (&sums)[tileChannels / 2])
-{
-    int32 blocks = arguments.kernelHeight * arguments.kernelWidth * divideUp<int32>(arguments.depth, tileDepth);
-    int32 stage = 0;
-    uint32 parity = 0;
-    int32 depth = 0;
-    int32 previous = -1;
-    for (int i = 0; i < tileChannels / 2; i++) sums[i] = 0;
-    for (int32 block = 0; block < blocks; block++)
-    {
-        waitFor(memory.full(stage), parity);
-        int32 steps = min(divideUp<int32>(arguments.depth - depth, stepDepth), tileDepth / stepDepth);
-        uint64 a = matrixDescriptor(memory.image(stage) + group * (64 * rowBytes), 16, pieceBytes);
-        uint64 b = gradient ? matrixDescriptor(memory.filter(stage), tileDepth * 128, pieceBytes) : matrixDescriptor(memory.filter(stage), 16, pieceBytes);
-        fenceSums();
-        #pragma unroll
-        for (int32 step = 0; step < tileDepth / stepDepth; step++)
-        {
-            if (step < steps)
-            {
-                multiplyWarpgroup<gradient ? 1 : 0>(sums, a + (step * stepDepth * 2 >> 4), b + (gradient ? step * 2 * pieceBytes >> 4 : step * stepDepth * 2 >> 4));
-            }
-        }
-
-        commitProducts();
-        waitProducts<1>();
-        if (previous >= 0 && threadIdx.x % 128 == 0)
-        {
-            arrive(memory.empty(previous));
-        }
-
-        previous = stage;
-        depth += tileDepth;
-        if (depth >= arguments.depth)
-        {
-            depth = 0;
-        }
-
         if (++stage == stages)
         {
             stage = 0;
             parity ^= 1;
         }
     }
+};
+
+template <bool gradient, int tileChannels, int stages>
+__device__ inline void produce(const WarpgroupConvolutionArguments& arguments, const Stages<tileChannels, stages>& memory, int32 firstPixel, int32 firstChannel)
+{
+    int32 line = firstPixel / arguments.width;
+    int32 image = line / arguments.height;
+    int32 column = arguments.firstColumn + (firstPixel - line * arguments.width) * arguments.strideWidth;
+    int32 row = arguments.firstRow + (line - image * arguments.height) * arguments.strideHeight;
+    int32 lastTap = arguments.kernelHeight * arguments.kernelWidth - 1;
+    int32 tap = 0;
+
+    // The stages are empty at first: the phase before the first counts as ended.
+    Cursor<stages> cursor{0, 1};
+    for (int32 tapRow = 0; tapRow < arguments.kernelHeight; tapRow++)
+    {
+        for (int32 tapColumn = 0; tapColumn < arguments.kernelWidth; tapColumn++, tap++)
+        {
+            for (int32 depth = 0; depth < arguments.depth; depth += tileDepth, cursor.advance())
+            {
+                uint32 full = memory.full(cursor.stage);
+                waitFor(memory.empty(cursor.stage), cursor.parity);
+                arriveExpecting(full, memory.bytes);
+                copyPixels(
+                    memory.image(cursor.stage), arguments.image, depth, column, row, image, static_cast<uint16>(tapColumn * arguments.dilationWidth),
+                    static_cast<uint16>(tapRow * arguments.dilationHeight), full);
+                if (gradient)
+                {
+                    for (int32 part = 0; part < tileChannels; part += tileDepth)
+                    {
+                        copyBox(memory.filter(cursor.stage) + part * rowBytes, arguments.filter, firstChannel + part, lastTap - tap, depth, full);
+                    }
+                }
+                else
+                {
+                    copyBox(memory.filter(cursor.stage), arguments.filter, depth, tap, firstChannel, full);
+                }
+            }
+        }
+    }
+}
+
+template <bool gradient, int tileChannels, int stages>
+__device__ inline void consume(const WarpgroupConvolutionArguments& arguments, const Stages<tileChannels, stages>& memory, int32 warpgroup, float (&sums)[tileChannels / 2])
+{
+    // The filter's tile: a row a channel with depths side by side; for the gradient a row a depth, 64 channels side by side.
+    constexpr uint32 leading = gradient ? tileDepth * rowBytes : 16;
+    constexpr uint32 filterStep = gradient ? stepDepth * rowBytes : stepDepth * 2;
+    constexpr int32 steps = tileDepth / stepDepth;
+    int32 blocks = arguments.kernelHeight * arguments.kernelWidth * divideUp<int32>(arguments.depth, tileDepth);
+    int32 depth = arguments.depth;
+    int32 released = -1;
+    Cursor<stages> cursor{0, 0};
+    for (int32 block = 0; block < blocks; block++, cursor.advance())
+    {
+        waitFor(memory.full(cursor.stage), cursor.parity);
+        int32 usedSteps = divideUp<int32>(depth, stepDepth);
+        uint64 a = matrixDescriptor(memory.image(cursor.stage) + warpgroup * warpgroupPixels * rowBytes, 16, pieceBytes);
+        uint64 b = matrixDescriptor(memory.filter(cursor.stage), leading, pieceBytes);
+        fenceSums();
+        #pragma unroll
+        for (int32 step = 0; step < steps; step++)
+        {
+            if (step < usedSteps)
+            {
+                multiplyWarpgroup<gradient>(sums, a + (step * stepDepth * 2 >> 4), b + (step * filterStep >> 4));
+            }
+        }
+
+        commitProducts();
+
+        // The products before these are done, so their stage is free.
+        waitProducts<1>();
+        if (released >= 0 && threadIdx.x % (consumers / 2) == 0)
+        {
+            arrive(memory.empty(released));
+        }
+
+        released = cursor.stage;
+        depth = depth > tileDepth ? depth - tileDepth : arguments.depth;
+    }
 
     waitProducts<0>();
+}
+
+// What the sums begin with: what the gradient is added to, or nothing. (The bias comes last: sums that begin with equal values share a register, and the assembler then serialises the products.)
+template <bool gradient, int tileChannels>
+__device__ inline void begin(const WarpgroupConvolutionArguments& arguments, int32 firstPixel, int32 firstChannel, float (&sums)[tileChannels / 2])
+{
+    int32 lane = threadIdx.x % lanes;
+    int32 pixel = firstPixel + static_cast<int32>(threadIdx.x / lanes) * warpPixels + lane / 4;
+    #pragma unroll
+    for (int32 i = 0; i < tileChannels / 4; i++)
+    {
+        int32 channel = firstChannel + i / 2 * 8 + 2 * (lane % 4);
+        float value = 0;
+        float next = 0;
+        if (gradient)
+        {
+            int32 row = pixel + i % 2 * 8;
+            if (arguments.accumulate && row < arguments.pixels && channel < arguments.channels)
+            {
+                uint32 before = *reinterpret_cast<const uint32*>(arguments.output + static_cast<int64>(row) * arguments.pitch + channel);
+                value = lowerBf16(before);
+                next = upperBf16(before);
+            }
+        }
+
+        sums[2 * i] = value;
+        sums[2 * i + 1] = next;
+    }
+}
+
+// Bias, rounding, and the way out: fragments to rows in shared memory, and from there in 16-byte stores. The stages' memory must be free.
+template <int tileChannels>
+__device__ inline void store(const WarpgroupConvolutionArguments& arguments, unsigned char* memory, int32 firstPixel, int32 firstChannel, const float (&sums)[tileChannels / 2])
+{
+    constexpr int32 chunks = tileChannels / 8;
+    constexpr int32 stagedBytes = tileChannels * 2 + 16; // four banks further a row
+    int32 lane = threadIdx.x % lanes;
+    int32 warp = threadIdx.x / lanes;
+    unsigned char* staged = memory + warp * warpPixels * stagedBytes;
+    int32 valid = arguments.channels - firstChannel - 2 * (lane % 4);
+    const float* bias = arguments.bias + firstChannel + 2 * (lane % 4);
+    bool biased = arguments.bias != nullptr;
+    #pragma unroll
+    for (int32 i = 0; i < tileChannels / 4; i++)
+    {
+        int32 column = i / 2 * 8;
+        float value = sums[2 * i] + (biased && column < valid ? bias[column] : 0);
+        float next = sums[2 * i + 1] + (biased && column + 1 < valid ? bias[column + 1] : 0);
+        uint32 pair = packBf16(column < valid ? value : 0, column + 1 < valid ? next : 0);
+        *reinterpret_cast<uint32*>(staged + (lane / 4 + i % 2 * 8) * stagedBytes + (column + 2 * (lane % 4)) * 2) = pair;
+    }
+
+    __syncwarp();
+    firstPixel += warp * warpPixels;
+    for (int32 i = lane; i < warpPixels * chunks; i += lanes)
+    {
+        int32 row = i / chunks;
+        int32 channel = firstChannel + i % chunks * 8;
+        if (firstPixel + row < arguments.pixels && channel < arguments.pitch)
+        {
+            *reinterpret_cast<uint4*>(arguments.output + static_cast<int64>(firstPixel + row) * arguments.pitch + channel) =
+                *reinterpret_cast<const uint4*>(staged + row * stagedBytes + i % chunks * 16);
+        }
+    }
 }
 
 template <bool gradient, int tileChannels, int stages>
 __device__ inline void convolve(const WarpgroupConvolutionArguments& arguments)
 {
     extern __shared__ unsigned char storage[];
-    Stages<tileChannels, stages> memory{(sharedAddress(storage) + pieceBytes - 1) / pieceBytes * pieceBytes};
+    uint32 unaligned = sharedAddress(storage);
+    Stages<tileChannels, stages> memory{divideUp<uint32>(unaligned, pieceBytes) * pieceBytes};
     int32 warp = threadIdx.x / lanes;
     if (threadIdx.x == 0)
     {
         for (int32 stage = 0; stage < stages; stage++)
         {
-            startBarrier(memory.full(stage));
+            startBarrier(memory.full(stage), 1);
             startBarrier(memory.empty(stage), consumers / 128);
         }
 
@@ -171,6 +262,8 @@ __device__ inline void convolve(const WarpgroupConvolutionArguments& arguments)
     {
         if (threadIdx.x % lanes == 0)
         {
+            prefetchMap(arguments.image);
+            prefetchMap(arguments.filter);
             produce<gradient>(arguments, memory, firstPixel, firstChannel);
         }
 
@@ -178,21 +271,23 @@ __device__ inline void convolve(const WarpgroupConvolutionArguments& arguments)
     }
 
     float sums[tileChannels / 2];
+    begin<gradient, tileChannels>(arguments, firstPixel, firstChannel, sums);
     consume<gradient>(arguments, memory, warp / 4, sums);
-    int32 lane = threadIdx.x % lanes;
-    for (int j = 0; j < tileChannels / 8; j++)
-      for (int h = 0; h < 2; h++)
-      {
-         int32 row = firstPixel + warp * 16 + lane / 4 + 8 * h;
-         int32 c = firstChannel + 8 * j + 2 * (lane % 4);
-         if (row < arguments.pixels && c < arguments.pitch)
-           *(uint32*)(arguments.output + (int64)row * arguments.pitch + c) = packBf16(sums[4*j+2*h], sums[4*j+2*h+1]);
-      }
+    asm volatile("bar.sync %0, %1;" ::"n"(static_cast<int32>(consumerBarrier)), "n"(static_cast<int32>(consumers)) : "memory");
+    store<tileChannels>(arguments, storage + (memory.base - unaligned), firstPixel, firstChannel, sums);
 }
 
-extern "C" __global__ void __launch_bounds__(threads, 2) forward64(const __grid_constant__ WarpgroupConvolutionArguments arguments) { convolve<false, 64, 4>(arguments); }
-extern "C" __global__ void __launch_bounds__(threads, 2) forward128(const __grid_constant__ WarpgroupConvolutionArguments arguments) { convolve<false, 128, 3>(arguments); }
-extern "C" __global__ void __launch_bounds__(threads, 1) forward256(const __grid_constant__ WarpgroupConvolutionArguments arguments) { convolve<false, 256, 4>(arguments); }
-extern "C" __global__ void __launch_bounds__(threads, 2) gradient64(const __grid_constant__ WarpgroupConvolutionArguments arguments) { convolve<true, 64, 4>(arguments); }
-extern "C" __global__ void __launch_bounds__(threads, 2) gradient128(const __grid_constant__ WarpgroupConvolutionArguments arguments) { convolve<true, 128, 3>(arguments); }
-extern "C" __global__ void __launch_bounds__(threads, 1) gradient256(const __grid_constant__ WarpgroupConvolutionArguments arguments) { convolve<true, 256, 4>(arguments); }
+#define CONVOLUTION(name, gradient, tileChannels, stages, blocks)                                                                            \
+    extern "C" __global__ void __launch_bounds__(blockThreads, blocks) name(const __grid_constant__ WarpgroupConvolutionArguments arguments) \
+    {                                                                                                                                        \
+        convolve<gradient, tileChannels, stages>(arguments);                                                                                 \
+    }
+
+CONVOLUTION(forward64, false, 64, 4, 2)
+CONVOLUTION(forward128, false, 128, 3, 2)
+CONVOLUTION(forward256, false, 256, 4, 1)
+CONVOLUTION(gradient64, true, 64, 4, 2)
+CONVOLUTION(gradient128, true, 128, 3, 2)
+CONVOLUTION(gradient256, true, 256, 4, 1)
+
+#endif

@@ -27,7 +27,7 @@ __device__ inline void commitProducts() { asm volatile("wgmma.commit_group.sync.
 template <int pending>
 __device__ inline void waitProducts() { asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(pending) : "memory"); }
 
-template <int transposeB>
+template <bool transposedB>
 __device__ inline void multiplyWarpgroup(float (&sums)[32], uint64 a, uint64 b)
 {
     asm volatile(
@@ -39,10 +39,10 @@ __device__ inline void multiplyWarpgroup(float (&sums)[32], uint64 a, uint64 b)
           "+f"(sums[8]), "+f"(sums[9]), "+f"(sums[10]), "+f"(sums[11]), "+f"(sums[12]), "+f"(sums[13]), "+f"(sums[14]), "+f"(sums[15]),
           "+f"(sums[16]), "+f"(sums[17]), "+f"(sums[18]), "+f"(sums[19]), "+f"(sums[20]), "+f"(sums[21]), "+f"(sums[22]), "+f"(sums[23]),
           "+f"(sums[24]), "+f"(sums[25]), "+f"(sums[26]), "+f"(sums[27]), "+f"(sums[28]), "+f"(sums[29]), "+f"(sums[30]), "+f"(sums[31])
-        : "l"(a), "l"(b), "n"(transposeB));
+        : "l"(a), "l"(b), "n"(transposedB ? 1 : 0));
 }
 
-template <int transposeB>
+template <bool transposedB>
 __device__ inline void multiplyWarpgroup(float (&sums)[64], uint64 a, uint64 b)
 {
     asm volatile(
@@ -60,10 +60,10 @@ __device__ inline void multiplyWarpgroup(float (&sums)[64], uint64 a, uint64 b)
           "+f"(sums[40]), "+f"(sums[41]), "+f"(sums[42]), "+f"(sums[43]), "+f"(sums[44]), "+f"(sums[45]), "+f"(sums[46]), "+f"(sums[47]),
           "+f"(sums[48]), "+f"(sums[49]), "+f"(sums[50]), "+f"(sums[51]), "+f"(sums[52]), "+f"(sums[53]), "+f"(sums[54]), "+f"(sums[55]),
           "+f"(sums[56]), "+f"(sums[57]), "+f"(sums[58]), "+f"(sums[59]), "+f"(sums[60]), "+f"(sums[61]), "+f"(sums[62]), "+f"(sums[63])
-        : "l"(a), "l"(b), "n"(transposeB));
+        : "l"(a), "l"(b), "n"(transposedB ? 1 : 0));
 }
 
-template <int transposeB>
+template <bool transposedB>
 __device__ inline void multiplyWarpgroup(float (&sums)[128], uint64 a, uint64 b)
 {
     asm volatile(
@@ -93,5 +93,5 @@ __device__ inline void multiplyWarpgroup(float (&sums)[128], uint64 a, uint64 b)
           "+f"(sums[104]), "+f"(sums[105]), "+f"(sums[106]), "+f"(sums[107]), "+f"(sums[108]), "+f"(sums[109]), "+f"(sums[110]), "+f"(sums[111]),
           "+f"(sums[112]), "+f"(sums[113]), "+f"(sums[114]), "+f"(sums[115]), "+f"(sums[116]), "+f"(sums[117]), "+f"(sums[118]), "+f"(sums[119]),
           "+f"(sums[120]), "+f"(sums[121]), "+f"(sums[122]), "+f"(sums[123]), "+f"(sums[124]), "+f"(sums[125]), "+f"(sums[126]), "+f"(sums[127])
-        : "l"(a), "l"(b), "n"(transposeB));
+        : "l"(a), "l"(b), "n"(transposedB ? 1 : 0));
 }

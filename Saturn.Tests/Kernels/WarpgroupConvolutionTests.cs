@@ -1,0 +1,135 @@
+using NUnit.Framework;
+using Saturn.Kernels;
+using Saturn.Kernels.Cuda;
+using Saturn.Kernels.Families;
+using Saturn.Tests.References;
+
+namespace Saturn.Tests.Kernels;
+
+/// <summary>The convolution of kernels/convolution_wgmma.cu against the definition in double precision on bfloat16 operands: tails of tiles, depth and channels, every tile, steps, padding, dilation.</summary>
+[TestFixtureSource(typeof(TestDevices), nameof(TestDevices.HopperNames))]
+public sealed class WarpgroupConvolutionTests(string device) : KernelTest(device)
+{
+    // Rounding to bfloat16 alone is 2⁻⁹ at most, of each element.
+    private const double HalfUlp = 1.0 / 512;
+
+    private static readonly ConvolutionShape[] Shapes =
+    [
+        new(1, 5, 5, 8, 8, 1, 1),
+        new(2, 6, 7, 37, 37, 3, 3, 1, 1, 1, 1),
+        new(3, 9, 9, 64, 64, 3, 3, 1, 1, 1, 1),
+        new(2, 9, 8, 75, 130, 3, 3, 2, 2, 1, 1),
+        new(1, 8, 8, 130, 75, 3, 3, 1, 1, 1, 1),
+        new(2, 7, 9, 24, 200, 5, 5, 1, 1, 2, 2),
+        new(5, 8, 8, 16, 40, 1, 1, 2, 2),
+        new(2, 6, 6, 8, 16, 3, 3, 1, 1, 0, 2),
+        new(1, 10, 9, 40, 24, 3, 2, 2, 1, 1, 0, 2, 3),
+        new(1, 9, 9, 8, 8, 3, 3, 1, 1, 2, 2, 2, 2),
+        new(130, 1, 1, 37, 10, 1, 1),
+        new(1, 4, 4, 8, 8, 1, 1, 1, 1, 1, 1),
+    ];
+
+    private CudaWarpgroupConvolution Kernels => new(((CudaDevice)Device).Context, tilesWanted: 0);
+
+    [TestCaseSource(nameof(Shapes))]
+    public void Forward_is_the_definition(ConvolutionShape shape)
+    {
+        Assert.That(CudaWarpgroupConvolution.FitsForward(shape));
+        float[] input = Rounded(RandomValues(shape.Input.ElementCount, 1));
+        float[] weight = Rounded(RandomValues(shape.Weight.ElementCount, 2));
+        float[] bias = RandomValues(shape.OutputChannels, 3);
+        DeviceBuffer x = UploadHalf(shape.Input, input);
+        DeviceBuffer w = UploadHalf(shape.Weight, weight);
+        DeviceBuffer b = Upload(new Shape(bias.Length), bias);
+        float[] values = Twice(() =>
+        {
+            DeviceBuffer y = PoisonedHalf(shape.Output);
+            Kernels.Forward(shape, x, w, b, y);
+            return DownloadHalf(shape.Output, y);
+        });
+        AssertElements(values, ConvolutionReference.Forward(shape, input, weight, bias), 1.01 * HalfUlp, "y", floor: 1e-3);
+    }
+
+    [TestCaseSource(nameof(Shapes))]
+    public void The_data_gradient_is_the_definition(ConvolutionShape shape)
+    {
+        shape = shape with { StrideHeight = 1, StrideWidth = 1 };
+        Assert.That(CudaWarpgroupConvolution.FitsGradient(shape));
+        float[] gradient = Rounded(RandomValues(shape.Output.ElementCount, 3));
+        float[] weight = Rounded(RandomValues(shape.Weight.ElementCount, 2));
+        DeviceBuffer dy = UploadHalf(shape.Output, gradient);
+        DeviceBuffer w = UploadHalf(shape.Weight, weight);
+        float[] values = Twice(() =>
+        {
+            DeviceBuffer dx = PoisonedHalf(shape.Input);
+            Kernels.DataGradient(shape, dy, w, dx, GradientMode.Overwrite);
+            return DownloadHalf(shape.Input, dx);
+        });
+        AssertElements(values, ConvolutionReference.DataGradient(shape, gradient, weight), 1.01 * HalfUlp, "dx", floor: 1e-3);
+    }
+
+    [TestCaseSource(nameof(Shapes))]
+    public void Small_integers_come_out_exactly_and_gradients_add_up(ConvolutionShape shape)
+    {
+        // Few enough terms differ from zero that every sum is below 256, which bfloat16 holds.
+        float[] input = Sparse(RandomIntegers(shape.Input.ElementCount, 1, 2));
+        float[] weight = Sparse(RandomIntegers(shape.Weight.ElementCount, 2, 2));
+        DeviceBuffer w = UploadHalf(shape.Weight, weight);
+        DeviceBuffer y = PoisonedHalf(shape.Output);
+        Kernels.Forward(shape, UploadHalf(shape.Input, input), w, default, y);
+        AssertClose(DownloadHalf(shape.Output, y), ConvolutionReference.Forward(shape, input, weight, null), 0, "y");
+
+        shape = shape with { StrideHeight = 1, StrideWidth = 1 };
+        float[] gradient = Sparse(RandomIntegers(shape.Output.ElementCount, 3, 2));
+        double[] expected = ConvolutionReference.DataGradient(shape, gradient, weight);
+        DeviceBuffer dy = UploadHalf(shape.Output, gradient);
+        DeviceBuffer dx = PoisonedHalf(shape.Input);
+        Kernels.DataGradient(shape, dy, w, dx, GradientMode.Overwrite);
+        Kernels.DataGradient(shape, dy, w, dx, GradientMode.Accumulate);
+        AssertClose(DownloadHalf(shape.Input, dx), [.. expected.Select(value => 2 * value)], 0, "dx added twice");
+    }
+
+    private static float[] Sparse(float[] values) => [.. values.Select((value, i) => i % 5 is 0 or 3 ? value : 0)];
+
+    private static float[] Rounded(float[] values) => [.. values.Select(value => Single(Half(value)))];
+
+    private static ushort Half(float value)
+    {
+        uint bits = BitConverter.SingleToUInt32Bits(value);
+        return (ushort)((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
+    }
+
+    private static float Single(ushort half) => BitConverter.UInt32BitsToSingle((uint)half << 16);
+
+    private DeviceBuffer UploadHalf(in Shape shape, float[] values)
+    {
+        ushort[] stored = new ushort[shape.StorageCount];
+        for (int i = 0; i < values.Length; i++)
+        {
+            stored[i / shape.Channels * shape.Pitch + i % shape.Channels] = Half(values[i]);
+        }
+
+        return UploadPacked<ushort>(stored);
+    }
+
+    private DeviceBuffer PoisonedHalf(in Shape shape) => PoisonedBytes(shape.StorageCount * sizeof(ushort));
+
+    private float[] DownloadHalf(in Shape shape, DeviceBuffer buffer)
+    {
+        ushort[] stored = DownloadPacked<ushort>(buffer, checked((int)shape.StorageCount));
+        float[] values = new float[shape.ElementCount];
+        for (int i = 0; i < stored.Length; i++)
+        {
+            if (i % shape.Pitch < shape.Channels)
+            {
+                values[i / shape.Pitch * shape.Channels + i % shape.Pitch] = Single(stored[i]);
+            }
+            else
+            {
+                Assert.That(stored[i] & 0x7FFF, Is.Zero, $"padding at element {i} of {shape}");
+            }
+        }
+
+        return values;
+    }
+}
