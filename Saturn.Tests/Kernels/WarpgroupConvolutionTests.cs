@@ -10,8 +10,8 @@ namespace Saturn.Tests.Kernels;
 [TestFixtureSource(typeof(TestDevices), nameof(TestDevices.HopperNames))]
 public sealed class WarpgroupConvolutionTests(string device) : KernelTest(device)
 {
-    // Rounding to bfloat16 alone is 2⁻⁹ at most, of each element.
-    private const double HalfUlp = 1.0 / 512;
+    // What rounding to bfloat16 changes at most, of each element.
+    private const double HalfUlp = 1.0 / 256;
 
     private static readonly ConvolutionShape[] Shapes =
     [

@@ -71,6 +71,30 @@ public sealed unsafe class LibCudaDriverTests
     }
 
     [Test]
+    public void Tensor_maps_are_encoded_at_an_aligned_place_with_the_headers_numbers()
+    {
+        using LibCudaDriver driver = FakeCudaLibrary.Open();
+        TensorMap boxes = driver.EncodeTensorMap(new TensorMapSource(TensorMapElement.BFloat16, 4_096, [37, 9], [80], [1, 2], TensorMapSwizzle.Bytes128), [64, 8]);
+        Assert.That(FakeCudaLibrary.LastCall, Is.EqualTo("type 9, rank 2, 4096, sizes 37 9, stride 80, box 64 8, steps 1 2, 0 3 3 0"));
+        Assert.That(boxes.Words[15], Is.EqualTo(4_321));
+        TensorMap pixels = driver.EncodeTensorMap(
+            new TensorMapSource(TensorMapElement.Float32, 4_096, [8, 7, 6, 5], [32, 224, 1_344], [1, 2, 3, 1], TensorMapSwizzle.None), new PixelBox(-1, -2, -3, -4, 8, 128));
+        Assert.That(
+            FakeCudaLibrary.LastCall,
+            Is.EqualTo("type 7, rank 4, 4096, sizes 8 7 6 5, strides 32 224 1344, lower -1 -2, upper -3 -4, 8 channels, 128 pixels, steps 1 2 3 1, 0 0 3 0"), "columns before rows");
+        Assert.That(pixels.Words[15], Is.EqualTo(4_321));
+    }
+
+    [Test]
+    public void Tensor_maps_need_a_driver_of_CUDA_12()
+    {
+        using LibCudaDriver driver = FakeCudaLibrary.OpenOlder();
+        Assert.That(
+            Assert.Throws<CudaException>(() => driver.EncodeTensorMap(new TensorMapSource(TensorMapElement.Float32, 4_096, [8], [], [1], TensorMapSwizzle.None), [8]))!.Message,
+            Does.Contain("cuTensorMapEncodeTiled").And.Contain("CUDA 12.0"));
+    }
+
+    [Test]
     public void A_launch_allocates_nothing_on_the_managed_heap()
     {
         using LibCudaDriver driver = FakeCudaLibrary.Open();
