@@ -185,6 +185,11 @@ internal sealed unsafe class SharedMemory : IDisposable
             return null;
         }
 
+        if (Asynchronous?.ReadByProduct(offset, warp) is string wrong)
+        {
+            return wrong;
+        }
+
         for (uint word = offset / 4; word < offset / 4 + 4; word++)
         {
             if ((shadows[word].Bytes >> 8 & 0xF) != 0xF)
@@ -193,7 +198,7 @@ internal sealed unsafe class SharedMemory : IDisposable
             }
         }
 
-        return Asynchronous?.ReadByProduct(offset, warp);
+        return null;
     }
 
     public void Dispose()

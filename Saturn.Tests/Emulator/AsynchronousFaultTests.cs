@@ -16,15 +16,20 @@ public sealed unsafe class AsynchronousFaultTests : EmulatedKernelTest
         #include "bulk_copy.cuh"
         #include "warpgroup.cuh"
         struct A { TensorMap map; float* output; };
+        __device__ inline void test(uint32 barrier)
+        {
+            asm volatile("{\n.reg .pred done;\nmbarrier.test_wait.parity.shared::cta.b64 done, [%0], 0;\n}" : : "r"(barrier) : "memory");
+        }
         extern "C" __global__ void multiply(const __grid_constant__ A a)
         {
             __shared__ alignas(1024) unsigned char tile[8192];
-            __shared__ uint64 storage;
-            uint32 barrier = sharedAddress(&storage);
+            __shared__ uint64 storage[2];
+            uint32 barrier = sharedAddress(storage);
             uint32 place = sharedAddress(tile);
             if (threadIdx.x == 0)
             {
                 startBarrier(barrier, 1);
+                startBarrier(barrier + 8, 1);
                 publishBarriers();
                 arriveExpecting(barrier, 8192);
                 copyBox(place, a.map, 0, 0, 0, barrier);
@@ -49,11 +54,11 @@ public sealed unsafe class AsynchronousFaultTests : EmulatedKernelTest
     }
 
     [TestCase("waitFor(barrier, 0);", "", "a bulk copy is under way that was not waited for")]
-    [TestCase("waitFor(barrier, 0);", "if (threadIdx.x < 32) waitFor(barrier, 0);\n    else if (threadIdx.x < 64) waitFor(barrier, 1);", "a bulk copy wrote whose barrier this warp has not waited for")]
+    [TestCase("waitFor(barrier, 0);", "if (threadIdx.x >= 32) waitFor(barrier, 0);\n    else for (int i = 0; i < 4; i++) test(barrier + 8);", "a bulk copy wrote whose barrier this warp has not waited for")]
     [TestCase("waitFor(barrier, 0);", "if (threadIdx.x < 32) waitFor(barrier, 0);\n    __syncthreads();", null)]
     [TestCase("copyBox(place, a.map, 0, 0, 0, barrier);", "", "waits for ever in warp 0 for the barrier at offset 8192 of shared memory, in phase 0, for which 0 of 1 threads and 8192 bytes of copies are missing; warp 1 waits at")]
     [TestCase("arriveExpecting(barrier, 8192);", "arriveExpecting(barrier, 8208);", "waits for ever")]
-    [TestCase("waitFor(barrier, 0);", "waitFor(barrier, 0);\n    if (threadIdx.x < 128) waitFor(barrier, 1);", null)]
+    [TestCase("waitFor(barrier, 0);", "waitFor(barrier, 0);\n    if (threadIdx.x < 128) waitFor(barrier, 1);", "waits for ever")]
     [TestCase("startBarrier(barrier, 1);", "", "where none was started")]
     [TestCase("commitProducts();\n    waitProducts<0>();", "commitProducts();", "was not waited for before the block's end")]
     [TestCase("commitProducts();\n    waitProducts<0>();", "waitProducts<0>();", "was not waited for before the block's end")]
