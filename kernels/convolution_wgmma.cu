@@ -3,6 +3,8 @@
 //   dx[n, h, w, i] (+)= Σ_{r,s,o} dy[n, h + padding − r·dilation, w + padding − s·dilation, o]·w[o, r, s, i]
 // The second is the first on the flipped filter, with padding' = (kernel − 1)·dilation − padding, and w[o, r, s, i] read with o as depth.
 //
+// Where statistics are wanted, the forward pass also leaves mean, Σ(y − mean)², maximum and minimum of each channel's stored values over the pixels of every tile, as convolution_tensor.cu does.
+//
 // Layout: images [n, row, column, channel] and filters [o, r, s, i] in bf16, pitched to multiples of 8 channels; bias float32. The padding of the output is written as zero.
 // As a product: C[pixel, channel] = Σ_depth A[pixel, depth]·B[depth, channel], depth = (tap, channel of the source), a tap's channels in blocks of 64.
 //
@@ -25,6 +27,7 @@ struct WarpgroupConvolutionArguments
     TensorMap filter;     // [o, tap, i]: boxes of 64 i × 1 tap × the tile's channels of o; for the gradient 64 i × 1 tap × 64 o
     uint16* output;
     const float* bias;    // or null
+    float* statistics;    // [tiles of pixels][4][pitch] mean, Σ(y − mean)², maximum and minimum of the stored values; or null
     int32 pixels;         // of the output: n·height·width
     int32 height;         // of the output
     int32 width;
@@ -201,39 +204,122 @@ __device__ inline void begin(const WarpgroupConvolutionArguments& arguments, int
     }
 }
 
+// All threads but the producer's.
+__device__ inline void synchronizeConsumers()
+{
+    asm volatile("bar.sync %0, %1;" ::"n"(static_cast<int32>(consumerBarrier)), "n"(static_cast<int32>(consumers)) : "memory");
+}
+
+// A finished tile in shared memory: rows of bf16 channels, each four banks further than the one before.
+template <int tileChannels>
+struct Staged
+{
+    static constexpr int32 rowBytes = tileChannels * 2 + 16;
+    unsigned char* memory;
+
+    __device__ unsigned char* at(int32 row, int32 channel) const { return memory + row * rowBytes + channel * 2; }
+    __device__ uint32 pair(int32 row, int32 channel) const { return *reinterpret_cast<const uint32*>(at(row, channel)); }
+};
+
 // Bias, rounding, and the way out: fragments to rows in shared memory, and from there in 16-byte stores. The stages' memory must be free.
 template <int tileChannels>
-__device__ inline void store(const WarpgroupConvolutionArguments& arguments, unsigned char* memory, int32 firstPixel, int32 firstChannel, const float (&sums)[tileChannels / 2])
+__device__ inline void store(const WarpgroupConvolutionArguments& arguments, Staged<tileChannels> staged, int32 firstPixel, int32 firstChannel, const float (&sums)[tileChannels / 2])
 {
     constexpr int32 chunks = tileChannels / 8;
-    constexpr int32 stagedBytes = tileChannels * 2 + 16; // four banks further a row
     int32 lane = threadIdx.x % lanes;
-    int32 warp = threadIdx.x / lanes;
-    unsigned char* staged = memory + warp * warpPixels * stagedBytes;
-    int32 valid = arguments.channels - firstChannel - 2 * (lane % 4);
-    const float* bias = arguments.bias + firstChannel + 2 * (lane % 4);
+    int32 firstRow = threadIdx.x / lanes * warpPixels;
+    int32 place = 2 * (lane % 4);
+    int32 valid = arguments.channels - firstChannel - place;
+    const float* bias = arguments.bias + firstChannel + place;
     bool biased = arguments.bias != nullptr;
     #pragma unroll
     for (int32 i = 0; i < tileChannels / 4; i++)
     {
-        int32 column = i / 2 * 8;
-        float value = sums[2 * i] + (biased && column < valid ? bias[column] : 0);
-        float next = sums[2 * i + 1] + (biased && column + 1 < valid ? bias[column + 1] : 0);
-        uint32 pair = packBf16(column < valid ? value : 0, column + 1 < valid ? next : 0);
-        *reinterpret_cast<uint32*>(staged + (lane / 4 + i % 2 * 8) * stagedBytes + (column + 2 * (lane % 4)) * 2) = pair;
+        int32 channel = i / 2 * 8;
+        float value = sums[2 * i] + (biased && channel < valid ? bias[channel] : 0);
+        float next = sums[2 * i + 1] + (biased && channel + 1 < valid ? bias[channel + 1] : 0);
+        *reinterpret_cast<uint32*>(staged.at(firstRow + lane / 4 + i % 2 * 8, channel + place)) = packBf16(channel < valid ? value : 0, channel + 1 < valid ? next : 0);
     }
 
     __syncwarp();
-    firstPixel += warp * warpPixels;
     for (int32 i = lane; i < warpPixels * chunks; i += lanes)
     {
-        int32 row = i / chunks;
-        int32 channel = firstChannel + i % chunks * 8;
-        if (firstPixel + row < arguments.pixels && channel < arguments.pitch)
+        int32 row = firstRow + i / chunks;
+        int32 channel = i % chunks * 8;
+        if (firstPixel + row < arguments.pixels && firstChannel + channel < arguments.pitch)
         {
-            *reinterpret_cast<uint4*>(arguments.output + static_cast<int64>(firstPixel + row) * arguments.pitch + channel) =
-                *reinterpret_cast<const uint4*>(staged + row * stagedBytes + i % chunks * 16);
+            *reinterpret_cast<uint4*>(arguments.output + static_cast<int64>(firstPixel + row) * arguments.pitch + firstChannel + channel) =
+                *reinterpret_cast<const uint4*>(staged.at(row, channel));
         }
+    }
+}
+
+// Sums of differences from a pivot and of their squares, and extrema.
+struct Extent
+{
+    float sum;
+    float squares;
+    float maximum;
+    float minimum;
+
+    __device__ void add(float value, float pivot)
+    {
+        float difference = value - pivot;
+        sum += difference;
+        squares = fmaf(difference, difference, squares);
+        maximum = fmaxf(maximum, value);
+        minimum = fminf(minimum, value);
+    }
+
+    __device__ void merge(const Extent& other)
+    {
+        sum += other.sum;
+        squares += other.squares;
+        maximum = fmaxf(maximum, other.maximum);
+        minimum = fminf(minimum, other.minimum);
+    }
+};
+
+// The statistics of a stored tile: a thread takes two channels and every so many rows, and one thread a channel adds the parts in order.
+template <int tileChannels>
+__device__ inline void summarize(const WarpgroupConvolutionArguments& arguments, Staged<tileChannels> staged, int32 firstPixel, int32 firstChannel)
+{
+    constexpr int32 parts = consumers / (tileChannels / 2);
+    Extent* extents = reinterpret_cast<Extent*>(staged.memory + tilePixels * staged.rowBytes);
+    int32 rows = min(arguments.pixels - firstPixel, static_cast<int32>(tilePixels));
+    int32 channel = threadIdx.x % (tileChannels / 2) * 2;
+    int32 part = threadIdx.x / (tileChannels / 2);
+    synchronizeConsumers();
+    uint32 pivots = staged.pair(0, channel);
+    Extent extent{0, 0, -__int_as_float(0x7F800000), __int_as_float(0x7F800000)};
+    Extent next = extent;
+    for (int32 row = part; row < rows; row += parts)
+    {
+        uint32 values = staged.pair(row, channel);
+        extent.add(lowerBf16(values), lowerBf16(pivots));
+        next.add(upperBf16(values), upperBf16(pivots));
+    }
+
+    extents[part * tileChannels + channel] = extent;
+    extents[part * tileChannels + channel + 1] = next;
+    synchronizeConsumers();
+    channel = threadIdx.x;
+    if (channel < tileChannels && firstChannel + channel < arguments.pitch)
+    {
+        extent = extents[channel];
+        for (part = 1; part < parts; part++)
+        {
+            extent.merge(extents[part * tileChannels + channel]);
+        }
+
+        pivots = staged.pair(0, channel & ~1);
+        float pivot = channel % 2 == 0 ? lowerBf16(pivots) : upperBf16(pivots);
+        float squares = extent.squares - extent.sum * (extent.sum / rows);
+        float* statistics = arguments.statistics + static_cast<int64>(firstPixel / tilePixels) * 4 * arguments.pitch + firstChannel + channel;
+        statistics[0] = pivot + extent.sum / rows;
+        statistics[arguments.pitch] = squares < 0 ? 0 : squares; // what is not a number stays
+        statistics[2 * arguments.pitch] = extent.maximum;
+        statistics[3 * arguments.pitch] = extent.minimum;
     }
 }
 
@@ -273,8 +359,13 @@ __device__ inline void convolve(const WarpgroupConvolutionArguments& arguments)
     float sums[tileChannels / 2];
     begin<gradient, tileChannels>(arguments, firstPixel, firstChannel, sums);
     consume<gradient>(arguments, memory, warp / 4, sums);
-    asm volatile("bar.sync %0, %1;" ::"n"(static_cast<int32>(consumerBarrier)), "n"(static_cast<int32>(consumers)) : "memory");
-    store<tileChannels>(arguments, storage + (memory.base - unaligned), firstPixel, firstChannel, sums);
+    synchronizeConsumers();
+    Staged<tileChannels> staged{storage + (memory.base - unaligned)};
+    store<tileChannels>(arguments, staged, firstPixel, firstChannel, sums);
+    if (!gradient && arguments.statistics != nullptr)
+    {
+        summarize<tileChannels>(arguments, staged, firstPixel, firstChannel);
+    }
 }
 
 #define CONVOLUTION(name, gradient, tileChannels, stages, blocks)                                                                            \

@@ -54,13 +54,22 @@ internal sealed class CudaWarpgroupConvolution
             && Fits(shape.PaddingHeight - height, height - shape.PaddingHeight, height) && Fits(shape.PaddingWidth - width, width - shape.PaddingWidth, width);
     }
 
+    /// <summary>Tiles of 128 pixels for which the forward pass leaves statistics: float32 [tiles, 4, Pitch] mean, Σ(y − mean)², maximum, minimum of the stored values.</summary>
+    public static int StatisticsTiles(in ConvolutionShape shape) => Across(shape.Output.Rows, TilePixels);
+
     /// <summary>Forward pass on bfloat16 images and filters, in the layout of <see cref="IConvolutionKernels.Forward"/>; the bias is float32 or None.</summary>
-    public void Forward(in ConvolutionShape shape, DeviceBuffer input, DeviceBuffer weight, DeviceBuffer bias, DeviceBuffer output)
+    /// <param name="shape">The sizes.</param>
+    /// <param name="input">x.</param>
+    /// <param name="weight">w.</param>
+    /// <param name="bias">One float an output channel, or None.</param>
+    /// <param name="output">y, overwritten.</param>
+    /// <param name="statistics">If not None, receives the statistics of <see cref="StatisticsTiles"/>.</param>
+    public void Forward(in ConvolutionShape shape, DeviceBuffer input, DeviceBuffer weight, DeviceBuffer bias, DeviceBuffer output, DeviceBuffer statistics)
     {
         Pass pass = new(
             shape.Batch, shape.InputHeight, shape.InputWidth, shape.InputChannels, shape.OutputHeight, shape.OutputWidth, shape.OutputChannels,
             shape.StrideHeight, shape.StrideWidth, shape.PaddingHeight, shape.PaddingWidth);
-        Launch(shape, pass, forward, input, weight, new WarpgroupConvolutionArguments { Output = output.Address, Bias = bias.Address });
+        Launch(shape, pass, forward, input, weight, new WarpgroupConvolutionArguments { Output = output.Address, Bias = bias.Address, Statistics = statistics.Address });
     }
 
     /// <summary>Data gradient with stride 1 on bfloat16 images and filters.</summary>
@@ -172,6 +181,7 @@ internal struct WarpgroupConvolutionArguments
     public TensorMap Filter;
     public nint Output;
     public nint Bias;
+    public nint Statistics;
     public int Pixels;
     public int Height;
     public int Width;

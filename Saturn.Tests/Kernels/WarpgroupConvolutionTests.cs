@@ -44,10 +44,43 @@ public sealed class WarpgroupConvolutionTests(string device) : KernelTest(device
         float[] values = Twice(() =>
         {
             DeviceBuffer y = PoisonedHalf(shape.Output);
-            Kernels.Forward(shape, x, w, b, y);
+            Kernels.Forward(shape, x, w, b, y, default);
             return DownloadHalf(shape.Output, y);
         });
         AssertElements(values, ConvolutionReference.Forward(shape, input, weight, bias), 1.01 * HalfUlp, "y", floor: 1e-3);
+    }
+
+    [TestCaseSource(nameof(Shapes))]
+    public void Statistics_are_those_of_the_stored_values(ConvolutionShape shape)
+    {
+        const int RowsOfTile = 128;
+        DeviceBuffer x = UploadHalf(shape.Input, Rounded(RandomValues(shape.Input.ElementCount, 1)));
+        DeviceBuffer w = UploadHalf(shape.Weight, Rounded(RandomValues(shape.Weight.ElementCount, 2)));
+
+        // A large bias, about which the variance must not be lost.
+        DeviceBuffer b = Upload(new Shape(shape.OutputChannels), [.. Enumerable.Range(0, shape.OutputChannels).Select(o => 20f * (o % 3))]);
+        (int channels, int pitch, int tiles) = (shape.OutputChannels, Shape.PitchOf(shape.OutputChannels), CudaWarpgroupConvolution.StatisticsTiles(shape));
+        DeviceBuffer y = PoisonedHalf(shape.Output);
+        float[] statistics = Twice(() =>
+        {
+            DeviceBuffer buffer = PoisonedBytes(tiles * 4L * pitch * sizeof(float));
+            Kernels.Forward(shape, x, w, b, y, buffer);
+            return DownloadPacked<float>(buffer, tiles * 4 * pitch);
+        });
+        float[] values = DownloadHalf(shape.Output, y);
+        for (int tile = 0; tile < tiles; tile++)
+        {
+            for (int channel = 0; channel < pitch; channel++)
+            {
+                double[] column = channel >= channels
+                    ? [0]
+                    : [.. Enumerable.Range(tile * RowsOfTile, Math.Min(RowsOfTile, shape.Output.Rows - tile * RowsOfTile)).Select(row => (double)values[row * channels + channel])];
+                double mean = column.Average();
+                double[] expected = [mean, column.Sum(value => (value - mean) * (value - mean)), column.Max(), column.Min()];
+                float[] actual = [.. Enumerable.Range(0, 4).Select(i => statistics[(tile * 4 + i) * pitch + channel])];
+                AssertElements(actual, expected, 1e-5, $"mean, squares, maximum and minimum of tile {tile}, channel {channel}", floor: 1);
+            }
+        }
     }
 
     [TestCaseSource(nameof(Shapes))]
@@ -76,7 +109,7 @@ public sealed class WarpgroupConvolutionTests(string device) : KernelTest(device
         float[] weight = Sparse(RandomIntegers(shape.Weight.ElementCount, 2, 2));
         DeviceBuffer w = UploadHalf(shape.Weight, weight);
         DeviceBuffer y = PoisonedHalf(shape.Output);
-        Kernels.Forward(shape, UploadHalf(shape.Input, input), w, default, y);
+        Kernels.Forward(shape, UploadHalf(shape.Input, input), w, default, y, default);
         AssertClose(DownloadHalf(shape.Output, y), ConvolutionReference.Forward(shape, input, weight, null), 0, "y");
 
         shape = shape with { StrideHeight = 1, StrideWidth = 1 };
