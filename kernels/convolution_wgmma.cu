@@ -10,7 +10,7 @@
 //
 // A block of nine warps computes 128 pixels × 64, 128 or 256 channels; grid: tiles, those of the same pixels side by side. The last warp is the producer: one thread has the tensor memory accelerator
 // copy 128 pixels × 64 depths of the image (im2col: the hardware walks over pixels, steps and image edges) and 64 depths of the filter into one of several stages. Two warpgroups consume: each
-// multiplies its 64 pixels with all channels of the tile, 16 depths an instruction. A stage's full barrier counts bytes, its empty barrier the warpgroups that are done. What lies outside of the
+// multiplies its 64 pixels with all channels of the tile, 16 depths an instruction. A stage's full barrier counts bytes, its empty barrier the warps that are done. What lies outside of the
 // images, behind the last image, beyond the depth or the channels arrives as zero; depths beyond the last multiple of 16 are not multiplied.
 //
 // Bytes: X + Y + W from memory; X once a tap, and W once a tile, from the second-level cache.
@@ -162,9 +162,9 @@ __device__ inline void consume(const WarpgroupConvolutionArguments& arguments, c
 
         commitProducts();
 
-        // The products before these are done, so their stage is free.
+        // This warp's products before these are done, and with them its reads of their stage.
         waitProducts<1>();
-        if (released >= 0 && threadIdx.x % (consumers / 2) == 0)
+        if (released >= 0 && threadIdx.x % lanes == 0)
         {
             arrive(memory.empty(released));
         }
@@ -335,7 +335,7 @@ __device__ inline void convolve(const WarpgroupConvolutionArguments& arguments)
         for (int32 stage = 0; stage < stages; stage++)
         {
             startBarrier(memory.full(stage), 1);
-            startBarrier(memory.empty(stage), consumers / 128);
+            startBarrier(memory.empty(stage), consumers / lanes);
         }
 
         publishBarriers();
