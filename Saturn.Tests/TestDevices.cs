@@ -30,6 +30,12 @@ public static class TestDevices
     /// <summary>The device names of the matrix, and the host with the tiles of the other vector width than its processor's own: for kernels whose tiles come in two widths.</summary>
     public static readonly string[] TileNames = Names.Contains("cpu") ? [.. Names, Vector512.IsHardwareAccelerated ? "cpu 256-bit" : "cpu 512-bit"] : Names;
 
+    /// <summary>The CUDA devices, real and emulated, in the precisions that use tensor cores.</summary>
+    public static readonly string[] TensorNames =
+    [
+        .. from name in Names where !name.StartsWith("cpu", StringComparison.Ordinal) from precision in (string[])["tf32", "bf16"] select $"{name} {precision}",
+    ];
+
     /// <summary>The CUDA drivers, real and emulated, that the tests of the driver contract run on.</summary>
     public static readonly string[] DriverNames = ["emulated", .. Names.Where(name => name.StartsWith("cuda", StringComparison.Ordinal))];
 
@@ -46,17 +52,24 @@ public static class TestDevices
         "cpu 256-bit" => new CpuDevice(3, wide: false),
         "cpu 512-bit" => new CpuDevice(3, wide: true),
         "cpu observed" => new ObservedDevice(new CpuDevice(workers: 3), new Observation(Tolerance: 1e-4)),
-        "emulated" => OpenEmulated(name, EmulatedArchitecture.Ampere),
-        "emulated:sm_90a" => OpenEmulated(name, EmulatedArchitecture.Hopper),
-        _ when name.StartsWith("cuda:", StringComparison.Ordinal) => OpenCuda(name),
-        _ => Devices.Open(name),
+        _ when name.EndsWith(" tf32", StringComparison.Ordinal) => Open(name.Split(' ')[0], Precision.Tf32),
+        _ when name.EndsWith(" bf16", StringComparison.Ordinal) => Open(name.Split(' ')[0], Precision.Bf16),
+        _ => Open(name, Precision.Fp32),
+    };
+
+    private static Device Open(string name, Precision precision) => name switch
+    {
+        "emulated" => OpenEmulated(name, EmulatedArchitecture.Ampere, precision),
+        "emulated:sm_90a" => OpenEmulated(name, EmulatedArchitecture.Hopper, precision),
+        _ when name.StartsWith("cuda:", StringComparison.Ordinal) => OpenCuda(name, precision),
+        _ => Devices.Open(name, precision: precision),
     };
 
     // Without NVRTC there is nothing to emulate: the test is skipped with the reason.
-    private static CudaDevice OpenEmulated(string name, EmulatedArchitecture architecture)
+    private static CudaDevice OpenEmulated(string name, EmulatedArchitecture architecture, Precision precision)
     {
         Nvrtc.Require();
-        return new CudaDevice(name, new EmulatedDriver(new EmulatorOptions(Checked: true, Workers: 3, Architecture: architecture)));
+        return new CudaDevice(name, new EmulatedDriver(new EmulatorOptions(Checked: true, Workers: 3, Architecture: architecture)), precision: precision);
     }
 
     /// <summary>Whether a test has lost the context of a CUDA device, so that every further test on it would fail.</summary>
@@ -82,7 +95,7 @@ public static class TestDevices
     }
 
     // Making a context takes a good part of a second: while one is retained, the devices of the tests share it.
-    private static Device OpenCuda(string name)
+    private static Device OpenCuda(string name, Precision precision)
     {
         if (!Kept.ContainsKey(name))
         {
@@ -90,7 +103,7 @@ public static class TestDevices
             Kept.Add(name, (driver.RetainPrimaryContext(int.Parse(name["cuda:".Length..], CultureInfo.InvariantCulture)), driver));
         }
 
-        return Devices.Open(name);
+        return Devices.Open(name, precision: precision);
     }
 
     private static bool IsHopper(string name)

@@ -3,10 +3,14 @@
 #include "common.cuh"
 
 // Copies 16 bytes to shared memory in the background. Only the first validBytes are read; the others become zero. Where nothing is read, the address may be any.
+__device__ inline void copyPartAsync16(uint32 sharedAddress, const void* global, int32 validBytes)
+{
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(sharedAddress), "l"(global), "r"(validBytes) : "memory");
+}
+
 __device__ inline void copyPartAsync16(void* shared, const void* global, int32 validBytes)
 {
-    uint32 address = static_cast<uint32>(__cvta_generic_to_shared(shared));
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(global), "r"(validBytes) : "memory");
+    copyPartAsync16(static_cast<uint32>(__cvta_generic_to_shared(shared)), global, validBytes);
 }
 
 // Copies all of the 16 bytes, or writes zeros where they are not valid.

@@ -26,23 +26,31 @@ __device__ inline void multiplyTf32(float (&sums)[4], const uint32 (&a)[4], cons
 
 // Four 8 × 8 matrices of 16-bit elements (8 × 4 of 32-bit ones) from shared memory: lanes 8·i to 8·i + 7 hold the addresses of matrix i's rows of 16 bytes.
 // Lane L gets the pair 2·(L % 4), 2·(L % 4) + 1 (of 32-bit elements, element L % 4) of row L / 4 of each.
-__device__ inline void loadMatrices(uint32 (&matrices)[4], const void* sharedRow)
+__device__ inline void loadMatrices(uint32 (&matrices)[4], uint32 address)
 {
-    uint32 address = static_cast<uint32>(__cvta_generic_to_shared(sharedRow));
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(matrices[0]), "=r"(matrices[1]), "=r"(matrices[2]), "=r"(matrices[3])
                  : "r"(address)
                  : "memory");
 }
 
-// The same, each matrix transposed; for 16-bit elements.
-__device__ inline void loadMatricesTransposed(uint32 (&matrices)[4], const void* sharedRow)
+__device__ inline void loadMatrices(uint32 (&matrices)[4], const void* sharedRow)
 {
-    uint32 address = static_cast<uint32>(__cvta_generic_to_shared(sharedRow));
+    loadMatrices(matrices, static_cast<uint32>(__cvta_generic_to_shared(sharedRow)));
+}
+
+// The same, each matrix transposed; for 16-bit elements.
+__device__ inline void loadMatricesTransposed(uint32 (&matrices)[4], uint32 address)
+{
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(matrices[0]), "=r"(matrices[1]), "=r"(matrices[2]), "=r"(matrices[3])
                  : "r"(address)
                  : "memory");
+}
+
+__device__ inline void loadMatricesTransposed(uint32 (&matrices)[4], const void* sharedRow)
+{
+    loadMatricesTransposed(matrices, static_cast<uint32>(__cvta_generic_to_shared(sharedRow)));
 }
 
 // Rounds to nearest, ties away from zero; an operand's unrounded lower bits would be cut off.

@@ -37,16 +37,16 @@ public static partial class Operation
             input.Device.Normalization.BatchMoments(input.Shape.Rows, input.Shape.Channels, input.Buffer, moments.Buffer);
         }
 
-        Tensor output = Normalize(input, moments, arguments, tail);
+        Tensor output = Normalize(input, BatchStatistics.Moments, moments, arguments, tail);
         moments.Dispose();
         return output;
     }
 
-    internal static Tensor AllocateMoments(Device device, int channels) =>
+    private static Tensor AllocateMoments(Device device, int channels) =>
         Tensor.AllocateUnscoped(device, new Shape(2, Shape.PitchOf(channels)), ElementType.Float64);
 
-    /// <summary>The normalization once the moments are known (in training) or from running statistics.</summary>
-    internal static Tensor Normalize(Tensor input, Tensor moments, in BatchNormArguments arguments, in NormalizationTail tail)
+    /// <summary>The normalization once the batch's statistics are known (in training) or from running statistics.</summary>
+    internal static Tensor Normalize(Tensor input, BatchStatistics form, Tensor statistics, in BatchNormArguments arguments, in NormalizationTail tail)
     {
         int rows = input.Shape.Rows;
         int channels = input.Shape.Channels;
@@ -63,7 +63,7 @@ public static partial class Operation
         if (tail.Activation.Kind is not (ActivationKind.Identity or ActivationKind.Relu or ActivationKind.LeakyRelu))
         {
             // Activations whose derivative needs the pre-activation run as an operation of their own.
-            Tensor sum = Normalize(input, moments, arguments, tail with { Activation = Activation.Identity, Activity = null });
+            Tensor sum = Normalize(input, form, statistics, arguments, tail with { Activation = Activation.Identity, Activity = null });
             return Activate(sum, tail.Activation, tail.Activity);
         }
 
@@ -71,10 +71,16 @@ public static partial class Operation
         Device device = input.Device;
         BatchNormShape shape = new(rows, channels, arguments.Epsilon, arguments.Momentum);
         Tensor saved = Tensor.AllocateUnscoped(device, new Shape(4, Shape.PitchOf(channels)));
+        ActivityReport activity = tail.Activity?.Report() ?? ActivityReport.None;
         if (arguments.Training)
         {
-            device.Normalization.PrepareTraining(
-                shape, moments.Buffer, BufferOf(arguments.Gamma), BufferOf(arguments.Beta), BufferOf(arguments.RunningMean), BufferOf(arguments.RunningVariance), saved.Buffer);
+            bool reported = device.Normalization.PrepareTraining(
+                shape, form, statistics.Buffer, BufferOf(arguments.Gamma), BufferOf(arguments.Beta), BufferOf(arguments.RunningMean), BufferOf(arguments.RunningVariance), saved.Buffer,
+                tail.Activation, tail.Residual.IsNone ? activity : ActivityReport.None);
+            if (reported)
+            {
+                activity = ActivityReport.None;
+            }
         }
         else
         {
@@ -86,7 +92,7 @@ public static partial class Operation
         NormalizationEpilogue epilogue = new(
             tail.Activation, BufferOf(tail.Residual), tail.Residual.IsNone ? 0 : tail.Residual.Shape.Channels,
             tail.Shortcut?.Map?.SourcesOn(device) ?? DeviceBuffer.None, tail.Shortcut?.Map?.OutputsOn(device) ?? DeviceBuffer.None);
-        device.Normalization.Apply(shape, epilogue, input.Buffer, saved.Buffer, output.Buffer, tail.Activity?.Report() ?? ActivityReport.None);
+        device.Normalization.Apply(shape, epilogue, input.Buffer, saved.Buffer, output.Buffer, activity);
         tail.Activity?.Observe(output);
 
         if (Tape.Records(input, arguments.Gamma, arguments.Beta, tail.Residual))

@@ -1,4 +1,5 @@
 using Saturn.Kernels;
+using Saturn.Kernels.Families;
 
 namespace Saturn.Engine.Operations;
 
@@ -17,23 +18,37 @@ public static partial class Operation
     public static Tensor ConvBatchNormRelu(
         Tensor input, Tensor weight, ConvolutionSettings settings, in BatchNormArguments normalization, NormalizationTail tail, Tensor bias = default)
     {
-        Tensor moments = normalization.Training ? AllocateMoments(input.Device, weight.Shape[0]) : default;
-        Tensor convolved = Convolution(input, weight, bias, settings, moments.IsNone ? DeviceBuffer.None : moments.Buffer);
-        return NormalizeAndFree(convolved, moments, normalization, tail);
+        ConvolutionShape shape = ShapeOf(input.Shape, weight.Shape, settings);
+        (BatchStatistics form, Tensor statistics) = AllocateStatistics(input.Device, shape, normalization);
+        Tensor convolved = Run(shape, shape.Output, input, weight, bias, statistics.IsNone ? DeviceBuffer.None : statistics.Buffer);
+        return NormalizeAndFree(convolved, form, statistics, normalization, tail);
     }
 
     /// <summary>Linear layer, batch normalization and activation, fused like <see cref="ConvBatchNormRelu"/>.</summary>
     public static Tensor LinearBatchNormRelu(Tensor input, Tensor weight, Tensor bias, in BatchNormArguments normalization, NormalizationTail tail)
     {
-        Tensor moments = normalization.Training ? AllocateMoments(input.Device, weight.Shape[0]) : default;
-        Tensor product = Linear(input, weight, bias, moments.IsNone ? DeviceBuffer.None : moments.Buffer);
-        return NormalizeAndFree(product, moments, normalization, tail);
+        ConvolutionShape shape = LinearShapeOf(input.Shape, weight.Shape);
+        (BatchStatistics form, Tensor statistics) = AllocateStatistics(input.Device, shape, normalization);
+        Tensor product = Run(shape, input.Shape.With(-1, shape.OutputChannels), input, weight, bias, statistics.IsNone ? DeviceBuffer.None : statistics.Buffer);
+        return NormalizeAndFree(product, form, statistics, normalization, tail);
     }
 
-    private static Tensor NormalizeAndFree(Tensor convolved, Tensor moments, in BatchNormArguments normalization, in NormalizationTail tail)
+    private static (BatchStatistics Form, Tensor Statistics) AllocateStatistics(Device device, in ConvolutionShape shape, in BatchNormArguments normalization)
     {
-        Tensor output = Normalize(convolved, moments, normalization, tail);
-        moments.Dispose();
+        if (!normalization.Training)
+        {
+            return default;
+        }
+
+        BatchStatistics form = device.Convolution.Statistics(shape);
+        int pitch = Shape.PitchOf(shape.OutputChannels);
+        return (form, form.AreMoments ? AllocateMoments(device, shape.OutputChannels) : Tensor.AllocateUnscoped(device, new Shape(form.Tiles, 4, pitch)));
+    }
+
+    private static Tensor NormalizeAndFree(Tensor convolved, BatchStatistics form, Tensor statistics, in BatchNormArguments normalization, in NormalizationTail tail)
+    {
+        Tensor output = Normalize(convolved, form, statistics, normalization, tail);
+        statistics.Dispose();
 
         // The tape holds the convolution's output as long as the backward pass needs it.
         convolved.Dispose();

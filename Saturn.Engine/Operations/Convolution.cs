@@ -19,18 +19,23 @@ public static partial class Operation
     /// Two-dimensional convolution (cross-correlation): input [batch, height, width, in], weight [out, kernelHeight, kernelWidth, in/groups],
     /// bias [out] or none; see <see cref="IConvolutionKernels"/> for the formula.
     /// </summary>
-    public static Tensor Convolution(Tensor input, Tensor weight, Tensor bias, ConvolutionSettings settings) =>
-        Convolution(input, weight, bias, settings, DeviceBuffer.None);
+    public static Tensor Convolution(Tensor input, Tensor weight, Tensor bias, ConvolutionSettings settings)
+    {
+        ConvolutionShape shape = ShapeOf(input.Shape, weight.Shape, settings);
+        return Run(shape, shape.Output, input, weight, bias, DeviceBuffer.None);
+    }
 
     /// <summary>
     /// Fully connected layer: input [batch, in] or [batch, tokens, in], weight [out, in], bias [out] or none; y = x·Wᵀ + b. It runs as a convolution over 1×1 images.
     /// </summary>
-    public static Tensor Linear(Tensor input, Tensor weight, Tensor bias) => Linear(input, weight, bias, DeviceBuffer.None);
-
-    internal static Tensor Convolution(Tensor input, Tensor weight, Tensor bias, ConvolutionSettings settings, DeviceBuffer moments)
+    public static Tensor Linear(Tensor input, Tensor weight, Tensor bias)
     {
-        Shape x = input.Shape;
-        Shape w = weight.Shape;
+        ConvolutionShape shape = LinearShapeOf(input.Shape, weight.Shape);
+        return Run(shape, input.Shape.With(-1, shape.OutputChannels), input, weight, bias, DeviceBuffer.None);
+    }
+
+    private static ConvolutionShape ShapeOf(in Shape x, in Shape w, ConvolutionSettings settings)
+    {
         if (x.Rank != 4 || w.Rank != 4)
         {
             throw new ArgumentException($"A convolution needs an input [batch, height, width, in] and a weight [out, kernelHeight, kernelWidth, in/groups], but got {x} and {w}.");
@@ -40,22 +45,20 @@ public static partial class Operation
             x[0], x[1], x[2], x[3], w[0], w[1], w[2], settings.StrideHeight, settings.StrideWidth, settings.PaddingHeight, settings.PaddingWidth,
             settings.DilationHeight, settings.DilationWidth, settings.Groups);
         Validate(shape, settings, w[3]);
-        return Run(shape, shape.Output, input, weight, bias, moments);
+        return shape;
     }
 
-    internal static Tensor Linear(Tensor input, Tensor weight, Tensor bias, DeviceBuffer moments)
+    private static ConvolutionShape LinearShapeOf(in Shape x, in Shape w)
     {
-        Shape x = input.Shape;
-        Shape w = weight.Shape;
         if (x.Rank is not (2 or 3) || w.Rank != 2 || x.Channels != w[1])
         {
             throw new ArgumentException($"A linear layer needs an input [batch, in] or [batch, tokens, in] and a weight [out, in] of the same width, but got {x} and {w}.");
         }
 
-        return Run(new ConvolutionShape(x.Rows, 1, 1, x.Channels, w[0], 1, 1), x.With(-1, w[0]), input, weight, bias, moments);
+        return new ConvolutionShape(x.Rows, 1, 1, x.Channels, w[0], 1, 1);
     }
 
-    private static Tensor Run(in ConvolutionShape shape, Shape outputShape, Tensor input, Tensor weight, Tensor bias, DeviceBuffer moments)
+    private static Tensor Run(in ConvolutionShape shape, Shape outputShape, Tensor input, Tensor weight, Tensor bias, DeviceBuffer statistics)
     {
         if (!bias.IsNone && bias.Shape != new Shape(shape.OutputChannels))
         {
@@ -63,7 +66,7 @@ public static partial class Operation
         }
 
         Tensor output = Tensor.Allocate(input.Device, outputShape);
-        input.Device.Convolution.Forward(shape, input.Buffer, weight.Buffer, bias.IsNone ? DeviceBuffer.None : bias.Buffer, output.Buffer, moments);
+        input.Device.Convolution.Forward(shape, input.Buffer, weight.Buffer, bias.IsNone ? DeviceBuffer.None : bias.Buffer, output.Buffer, statistics);
         if (Tape.Records(input, weight, bias))
         {
             ConvolutionNode node = Tape.Rent<ConvolutionNode>();

@@ -1,4 +1,5 @@
 using System.Runtime.Intrinsics;
+using Saturn.Kernels.Families;
 
 namespace Saturn.Kernels.Cpu;
 
@@ -37,5 +38,34 @@ internal static unsafe class ChannelMoments
 
         new Span<double>(moments + channels, pitch - channels).Clear();
         new Span<double>(moments + pitch + channels, pitch - channels).Clear();
+    }
+
+    /// <summary>Merges what tiles of rows left, in order.</summary>
+    /// <param name="tiles">[tiles][4][pitch]; see <see cref="BatchStatistics"/>.</param>
+    /// <param name="form">Tiles and their rows.</param>
+    /// <param name="rows">All rows.</param>
+    /// <param name="channels">Channels.</param>
+    /// <param name="pitch">Channels with their padding.</param>
+    /// <param name="moments">[2][pitch]: mean and Σ(x − mean)².</param>
+    /// <param name="extrema">[2][pitch]: the largest and smallest value.</param>
+    public static void MergeTiles(float* tiles, BatchStatistics form, int rows, int channels, int pitch, double* moments, float* extrema)
+    {
+        new Span<double>(moments, 2 * pitch).Clear();
+        new Span<float>(extrema, pitch).Fill(float.NegativeInfinity);
+        new Span<float>(extrema + pitch, pitch).Fill(float.PositiveInfinity);
+        for (int tile = 0; tile < form.Tiles; tile++)
+        {
+            float* statistics = tiles + (long)tile * 4 * pitch;
+            double before = (double)tile * form.RowsOfTile;
+            double share = Math.Min(form.RowsOfTile, rows - before);
+            for (int c = 0; c < channels; c++)
+            {
+                double difference = statistics[c] - moments[c];
+                moments[c] += difference * (share / (before + share));
+                moments[pitch + c] += statistics[pitch + c] + difference * difference * (before * share / (before + share));
+                extrema[c] = MathF.Max(extrema[c], statistics[2 * pitch + c]);
+                extrema[pitch + c] = MathF.Min(extrema[pitch + c], statistics[3 * pitch + c]);
+            }
+        }
     }
 }

@@ -18,7 +18,10 @@ internal sealed unsafe class CpuConvolution(WorkerTeam team, CpuMemory memory, b
     private const int MaximumTaps = 1024;
 
     /// <inheritdoc/>
-    public void Forward(in ConvolutionShape shape, DeviceBuffer input, DeviceBuffer weight, DeviceBuffer bias, DeviceBuffer output, DeviceBuffer moments)
+    public BatchStatistics Statistics(in ConvolutionShape shape) => BatchStatistics.Moments;
+
+    /// <inheritdoc/>
+    public void Forward(in ConvolutionShape shape, DeviceBuffer input, DeviceBuffer weight, DeviceBuffer bias, DeviceBuffer output, DeviceBuffer statistics)
     {
         TapRun* runs = stackalloc TapRun[Math.Min(MaximumTaps, shape.KernelHeight * shape.KernelWidth)];
         int* taps = stackalloc int[shape.KernelHeight * shape.KernelWidth];
@@ -54,7 +57,7 @@ internal sealed unsafe class CpuConvolution(WorkerTeam team, CpuMemory memory, b
         PlanTasks(ref job, shape.Batch);
 
         int tasks = (shape.Batch + job.ImagesPerTask - 1) / job.ImagesPerTask;
-        DeviceBuffer partials = moments.IsNone ? default : memory.Allocate(tasks * 2L * job.MomentsPitch * sizeof(double));
+        DeviceBuffer partials = statistics.IsNone ? default : memory.Allocate(tasks * 2L * job.MomentsPitch * sizeof(double));
         job.Moments = (double*)partials.Address;
         long packedFloats = (shape.GroupOutputChannels + 15) / 16 * 16L * all.Depth;
         DeviceBuffer packed = memory.Allocate(packedFloats * sizeof(float));
@@ -77,10 +80,10 @@ internal sealed unsafe class CpuConvolution(WorkerTeam team, CpuMemory memory, b
         }
 
         memory.Free(packed);
-        if (!moments.IsNone)
+        if (!statistics.IsNone)
         {
             double pixels = (double)shape.OutputHeight * shape.OutputWidth;
-            ChannelMoments.Merge(job.Moments, tasks, job.ImagesPerTask * pixels, shape.Batch * pixels, shape.OutputChannels, job.MomentsPitch, (double*)moments.Address);
+            ChannelMoments.Merge(job.Moments, tasks, job.ImagesPerTask * pixels, shape.Batch * pixels, shape.OutputChannels, job.MomentsPitch, (double*)statistics.Address);
             memory.Free(partials);
         }
     }

@@ -22,11 +22,45 @@ internal sealed unsafe partial class CpuNormalization(WorkerTeam team, CpuMemory
     }
 
     /// <inheritdoc/>
-    public void PrepareTraining(
-        in BatchNormShape shape, DeviceBuffer moments, DeviceBuffer gamma, DeviceBuffer beta, DeviceBuffer runningMean, DeviceBuffer runningVariance, DeviceBuffer saved)
+    public bool PrepareTraining(
+        in BatchNormShape shape, BatchStatistics form, DeviceBuffer statistics, DeviceBuffer gamma, DeviceBuffer beta, DeviceBuffer runningMean, DeviceBuffer runningVariance,
+        DeviceBuffer saved, Activation activation, in ActivityReport activity)
     {
         int pitch = Shape.PitchOf(shape.Channels);
-        double* m = (double*)moments.Address;
+        if (form.AreMoments)
+        {
+            Prepare(shape, (double*)statistics.Address, gamma, beta, runningMean, runningVariance, saved);
+            return false;
+        }
+
+        DeviceBuffer moments = memory.Allocate(2L * pitch * sizeof(double));
+        DeviceBuffer extrema = memory.Allocate(2L * pitch * sizeof(float));
+        float* largest = (float*)extrema.Address;
+        ChannelMoments.MergeTiles((float*)statistics.Address, form, shape.Rows, shape.Channels, pitch, (double*)moments.Address, largest);
+        Prepare(shape, (double*)moments.Address, gamma, beta, runningMean, runningVariance, saved);
+        bool answers = form.Answers(activation, activity);
+        if (answers)
+        {
+            float* scale = (float*)saved.Address + 2 * pitch;
+            float* shift = scale + pitch;
+            for (int c = 0; c < shape.Channels; c++)
+            {
+                float value = MathF.FusedMultiplyAdd(largest[scale[c] > 0 ? c : pitch + c], scale[c], shift[c]);
+                largest[c] = value < 0 && activation.Kind != ActivationKind.Identity ? value * activation.Parameter : value;
+            }
+
+            ActivityBits.Write(largest, 1, pitch, shape.Channels, activity);
+        }
+
+        memory.Free(extrema);
+        memory.Free(moments);
+        return answers;
+    }
+
+    private static void Prepare(
+        in BatchNormShape shape, double* m, DeviceBuffer gamma, DeviceBuffer beta, DeviceBuffer runningMean, DeviceBuffer runningVariance, DeviceBuffer saved)
+    {
+        int pitch = Shape.PitchOf(shape.Channels);
         for (int c = 0; c < pitch; c++)
         {
             bool real = c < shape.Channels;

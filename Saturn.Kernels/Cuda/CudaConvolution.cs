@@ -1,11 +1,12 @@
 using Saturn.Kernels.Cuda.Compilation;
+using Saturn.Kernels.Diagnostics;
 using Saturn.Kernels.Families;
 
 namespace Saturn.Kernels.Cuda;
 
 /// <summary>
-/// The convolution kernels of <c>kernels/convolution*.cu</c>: chooses between products on tiles and the kernels for narrow groups, and a tile by the sizes. Neither the device nor
-/// the tile changes a bit of the result.
+/// The convolution kernels of <c>kernels/convolution*.cu</c>: chooses between tensor cores, as the precision allows, products on tiles and the kernels for narrow groups, and a tile by the sizes. Neither
+/// the device nor the tile changes a bit of the result.
 /// </summary>
 internal sealed class CudaConvolution : IConvolutionKernels
 {
@@ -23,6 +24,8 @@ internal sealed class CudaConvolution : IConvolutionKernels
 
     private readonly INormalizationKernels normalization;
     private readonly CudaFilterGradient filterGradient;
+    private readonly CudaTensorConvolution? tensor;
+    private readonly CudaWarpgroupConvolution? warpgroup;
     private readonly TiledPass forward;
     private readonly TiledPass dataGradient;
     private readonly CudaKernel<GroupedConvolutionArguments> groupedForward;
@@ -31,9 +34,15 @@ internal sealed class CudaConvolution : IConvolutionKernels
     /// <summary>Prepares the kernels; nothing is compiled before the first launch.</summary>
     /// <param name="context">The device.</param>
     /// <param name="normalization">The kernels that compute the moments of an output.</param>
-    public CudaConvolution(CudaContext context, INormalizationKernels normalization)
+    /// <param name="precision">In which arithmetic products run.</param>
+    public CudaConvolution(CudaContext context, INormalizationKernels normalization, Precision precision)
     {
         this.normalization = normalization;
+        tensor = precision == Precision.Fp32 ? null : new CudaTensorConvolution(context);
+
+        // Nobody has measured these yet, so they run only where somebody asks for them; convolution_tensor.cu computes the same.
+        bool byWarpgroups = precision == Precision.Bf16 && EnvironmentVariable.Wgmma.IsOn && CudaWarpgroupConvolution.IsSupported(context);
+        warpgroup = byWarpgroups ? new CudaWarpgroupConvolution(context) : null;
         CudaModule tiled = context.Module(KernelSource.BuiltIn("convolution.cu", typeof(ConvolutionArguments)));
         CudaModule grouped = context.Module(KernelSource.BuiltIn("convolution_grouped.cu", typeof(GroupedConvolutionArguments), typeof(GroupedFilterArguments)));
         forward = new TiledPass(tiled, "forward");
@@ -44,8 +53,27 @@ internal sealed class CudaConvolution : IConvolutionKernels
     }
 
     /// <inheritdoc/>
-    public void Forward(in ConvolutionShape shape, DeviceBuffer input, DeviceBuffer weight, DeviceBuffer bias, DeviceBuffer output, DeviceBuffer moments)
+    public BatchStatistics Statistics(in ConvolutionShape shape) =>
+        IsForWarpgroups(shape) ? CudaWarpgroupConvolution.Statistics(shape)
+        : tensor is not null && CudaTensorConvolution.Fits(shape) ? CudaTensorConvolution.Statistics(shape)
+        : BatchStatistics.Moments;
+
+    /// <inheritdoc/>
+    public void Forward(in ConvolutionShape shape, DeviceBuffer input, DeviceBuffer weight, DeviceBuffer bias, DeviceBuffer output, DeviceBuffer statistics)
     {
+        if (IsForWarpgroups(shape))
+        {
+            warpgroup!.Forward(shape, input, weight, bias, output, statistics);
+            return;
+        }
+
+        if (tensor is not null && CudaTensorConvolution.Fits(shape))
+        {
+            tensor.Forward(shape, input, weight, bias, output, statistics);
+            return;
+        }
+
+        RequireFloat32(shape, input, weight, output);
         int pixels = shape.Output.Rows;
         if (FitsTiles(shape))
         {
@@ -74,15 +102,28 @@ internal sealed class CudaConvolution : IConvolutionKernels
             groupedForward.Launch(arguments, GroupedGeometry(arguments, shape.OutputChannels));
         }
 
-        if (!moments.IsNone)
+        if (!statistics.IsNone)
         {
-            normalization.BatchMoments(pixels, shape.OutputChannels, output, moments);
+            normalization.BatchMoments(pixels, shape.OutputChannels, output, statistics);
         }
     }
 
     /// <inheritdoc/>
     public void DataGradient(in ConvolutionShape shape, DeviceBuffer outputGradient, DeviceBuffer weight, DeviceBuffer inputGradient, GradientMode mode)
     {
+        if (warpgroup is not null && outputGradient.Type == ElementType.BFloat16 && CudaWarpgroupConvolution.FitsGradient(shape))
+        {
+            warpgroup.DataGradient(shape, outputGradient, weight, inputGradient, mode);
+            return;
+        }
+
+        if (tensor is not null && CudaTensorConvolution.Fits(shape))
+        {
+            tensor.DataGradient(shape, outputGradient, weight, inputGradient, mode);
+            return;
+        }
+
+        RequireFloat32(shape, outputGradient, weight, inputGradient);
         int accumulate = mode == GradientMode.Accumulate ? 1 : 0;
         if (FitsTiles(shape))
         {
@@ -126,6 +167,20 @@ internal sealed class CudaConvolution : IConvolutionKernels
         }
 
         filterGradient.Filter(shape, FitsTiles(shape), input, outputGradient, weightGradient, mode);
+    }
+
+    /// <summary>Whether warpgroups run the forward pass. A linear layer, whose images are single pixels, may be in float32 under any precision.</summary>
+    private bool IsForWarpgroups(in ConvolutionShape shape) => warpgroup is not null && shape.InputHeight * shape.InputWidth > 1 && CudaWarpgroupConvolution.FitsForward(shape);
+
+    private static void RequireFloat32(in ConvolutionShape shape, DeviceBuffer source, DeviceBuffer weight, DeviceBuffer result)
+    {
+        if (source.Type != ElementType.Float32 || weight.Type != ElementType.Float32 || result.Type != ElementType.Float32)
+        {
+            throw new NotSupportedException(
+                $"A convolution of {shape.InputChannels} to {shape.OutputChannels} channels in {shape.Groups} group(s) by {shape.KernelHeight} × {shape.KernelWidth} filters runs in float32 on this "
+                + $"device, but got a source in {source.Type}, a filter in {weight.Type} and a result in {result.Type}; cast them. (bfloat16 needs --precision bf16, groups of a multiple of 8 channels and "
+                + "filters of at most 16 × 16.)");
+        }
     }
 
     /// <summary>Whether every group starts on 16 bytes and fills a good part of a tile.</summary>

@@ -27,7 +27,7 @@ public sealed unsafe class CudaDevice : Device
         Reduction = new CudaReduction(context);
         Matrix = new CudaMatrix(context);
         Normalization = new CudaNormalization(context);
-        Convolution = new CudaConvolution(context, Normalization);
+        Convolution = new CudaConvolution(context, Normalization, precision);
         Activation = new CudaActivation(context);
         Pooling = new CudaPooling(context);
         Loss = new CudaLoss(context);

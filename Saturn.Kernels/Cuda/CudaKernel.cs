@@ -9,7 +9,7 @@ namespace Saturn.Kernels.Cuda;
 /// <typeparam name="TArguments">The argument struct, declared with the same name and fields in the <c>.cu</c> file.</typeparam>
 /// <param name="module">The module that holds the kernel.</param>
 /// <param name="name">The kernel's name, declared <c>extern "C"</c>.</param>
-/// <param name="dynamicSharedBytes">The most dynamic shared memory a launch asks for; above 48 KiB the driver is told once, at load.</param>
+/// <param name="dynamicSharedBytes">The most dynamic shared memory a launch asks for; the driver is told once, at load.</param>
 public sealed class CudaKernel<TArguments>(CudaModule module, string name, int dynamicSharedBytes = 0)
     where TArguments : unmanaged
 {

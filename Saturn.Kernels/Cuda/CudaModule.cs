@@ -5,9 +5,6 @@ namespace Saturn.Kernels.Cuda;
 /// <summary>One <c>.cu</c> file, or an image compiled elsewhere, on one device: compiled for it and loaded when the first of its kernels is launched. The context owns it.</summary>
 public sealed class CudaModule
 {
-    // Without asking, a block may use 48 KiB of shared memory.
-    private const int SharedBytesWithoutOptIn = 48 * 1024;
-
     private readonly KernelSource? source;
     private readonly byte[] image = [];
     private readonly string imageName = "";
@@ -43,8 +40,9 @@ public sealed class CudaModule
         }
 
         nint function = Context.Driver.GetFunction(module, name);
-        if (dynamicSharedBytes > SharedBytesWithoutOptIn)
+        if (dynamicSharedBytes > 0)
         {
+            // Needed from 48 KiB on, less what the kernel declares itself.
             Context.Driver.SetFunctionAttribute(function, CudaFunctionAttribute.MaximumDynamicSharedSizeBytes, dynamicSharedBytes);
         }
 

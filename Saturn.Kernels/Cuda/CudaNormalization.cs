@@ -16,6 +16,7 @@ internal sealed class CudaNormalization : INormalizationKernels
 
     private readonly CudaContext context;
     private readonly CudaLayerNormalization layer;
+    private readonly CudaBatchStatistics batchStatistics;
     private readonly CudaKernel<MomentsArguments> moments;
     private readonly CudaKernel<MergeMomentsArguments> mergeMoments;
     private readonly CudaKernel<PrepareArguments> prepare;
@@ -29,6 +30,7 @@ internal sealed class CudaNormalization : INormalizationKernels
     {
         this.context = context;
         layer = new CudaLayerNormalization(context);
+        batchStatistics = new CudaBatchStatistics(context);
         CudaModule module = context.Module(KernelSource.BuiltIn(
             "normalization.cu", typeof(MomentsArguments), typeof(MergeMomentsArguments), typeof(PrepareArguments), typeof(ApplyArguments), typeof(BackwardArguments),
             typeof(FactorsArguments), typeof(ResidualGradientArguments)));
@@ -66,9 +68,18 @@ internal sealed class CudaNormalization : INormalizationKernels
     }
 
     /// <inheritdoc/>
-    public void PrepareTraining(
-        in BatchNormShape shape, DeviceBuffer moments, DeviceBuffer gamma, DeviceBuffer beta, DeviceBuffer runningMean, DeviceBuffer runningVariance, DeviceBuffer saved) =>
-        Prepare(shape, moments, gamma, beta, runningMean, runningVariance, saved);
+    public bool PrepareTraining(
+        in BatchNormShape shape, BatchStatistics form, DeviceBuffer statistics, DeviceBuffer gamma, DeviceBuffer beta, DeviceBuffer runningMean, DeviceBuffer runningVariance, DeviceBuffer saved,
+        Activation activation, in ActivityReport activity)
+    {
+        if (form.AreMoments)
+        {
+            Prepare(shape, statistics, gamma, beta, runningMean, runningVariance, saved);
+            return false;
+        }
+
+        return batchStatistics.Prepare(shape, form, statistics, gamma, beta, runningMean, runningVariance, saved, activation, activity);
+    }
 
     /// <inheritdoc/>
     public void PrepareInference(

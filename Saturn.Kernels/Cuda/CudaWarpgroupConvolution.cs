@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using Saturn.Kernels.Cuda.Compilation;
+using Saturn.Kernels.Diagnostics;
 using Saturn.Kernels.Families;
 
 namespace Saturn.Kernels.Cuda;
@@ -54,8 +55,8 @@ internal sealed class CudaWarpgroupConvolution
             && Fits(shape.PaddingHeight - height, height - shape.PaddingHeight, height) && Fits(shape.PaddingWidth - width, width - shape.PaddingWidth, width);
     }
 
-    /// <summary>Tiles of 128 pixels for which the forward pass leaves statistics: float32 [tiles, 4, Pitch] mean, Σ(y − mean)², maximum, minimum of the stored values.</summary>
-    public static int StatisticsTiles(in ConvolutionShape shape) => Across(shape.Output.Rows, TilePixels);
+    /// <summary>The form of <see cref="Forward"/>'s statistics.</summary>
+    public static BatchStatistics Statistics(in ConvolutionShape shape) => new(Across(shape.Output.Rows, TilePixels), TilePixels);
 
     /// <summary>Forward pass on bfloat16 images and filters, in the layout of <see cref="IConvolutionKernels.Forward"/>; the bias is float32 or None.</summary>
     /// <param name="shape">The sizes.</param>
@@ -63,13 +64,13 @@ internal sealed class CudaWarpgroupConvolution
     /// <param name="weight">w.</param>
     /// <param name="bias">One float an output channel, or None.</param>
     /// <param name="output">y, overwritten.</param>
-    /// <param name="statistics">If not None, receives the statistics of <see cref="StatisticsTiles"/>.</param>
+    /// <param name="statistics">If not None, receives statistics of the stored values, in the form of <see cref="Statistics"/>.</param>
     public void Forward(in ConvolutionShape shape, DeviceBuffer input, DeviceBuffer weight, DeviceBuffer bias, DeviceBuffer output, DeviceBuffer statistics)
     {
         Pass pass = new(
             shape.Batch, shape.InputHeight, shape.InputWidth, shape.InputChannels, shape.OutputHeight, shape.OutputWidth, shape.OutputChannels,
             shape.StrideHeight, shape.StrideWidth, shape.PaddingHeight, shape.PaddingWidth);
-        Launch(shape, pass, forward, input, weight, new WarpgroupConvolutionArguments { Output = output.Address, Bias = bias.Address, Statistics = statistics.Address });
+        Launch(shape, pass, forward, input, weight, output.Type, new WarpgroupConvolutionArguments { Output = output.Address, Bias = bias.Address, Statistics = statistics.Address });
     }
 
     /// <summary>Data gradient with stride 1 on bfloat16 images and filters.</summary>
@@ -79,12 +80,19 @@ internal sealed class CudaWarpgroupConvolution
             shape.Batch, shape.OutputHeight, shape.OutputWidth, shape.OutputChannels, shape.InputHeight, shape.InputWidth, shape.InputChannels, 1, 1,
             Span(shape.KernelHeight, shape.DilationHeight) - shape.PaddingHeight, Span(shape.KernelWidth, shape.DilationWidth) - shape.PaddingWidth);
         Launch(
-            shape, pass, gradient, outputGradient, weight,
+            shape, pass, gradient, outputGradient, weight, inputGradient.Type,
             new WarpgroupConvolutionArguments { Output = inputGradient.Address, Accumulate = mode == GradientMode.Accumulate ? 1 : 0 });
     }
 
-    private void Launch(in ConvolutionShape shape, in Pass pass, Tile[] tiles, DeviceBuffer image, DeviceBuffer filter, WarpgroupConvolutionArguments arguments)
+    private void Launch(in ConvolutionShape shape, in Pass pass, Tile[] tiles, DeviceBuffer image, DeviceBuffer filter, ElementType outputType, WarpgroupConvolutionArguments arguments)
     {
+        if (image.Type != ElementType.BFloat16 || filter.Type != ElementType.BFloat16 || outputType != ElementType.BFloat16)
+        {
+            throw new ArgumentException(
+                $"A convolution by warpgroups reads and writes bfloat16, but got a source in {image.Type}, a filter in {filter.Type} and a result in {outputType}; cast them, or leave "
+                + $"{EnvironmentVariable.Wgmma.Name} unset.");
+        }
+
         int pixels = checked(pass.Batch * pass.OutputHeight * pass.OutputWidth);
         Tile tile = Choose(tiles, pixels, pass.OutputChannels);
         bool isGradient = tiles == gradient;

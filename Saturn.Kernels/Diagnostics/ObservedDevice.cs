@@ -31,7 +31,7 @@ public sealed class ObservedDevice : Device
         this.observation = observation;
         trace = observation.TraceFile is { } path ? new TraceFile(path, inner.ToString()) : null;
         shadow = observation.Tolerance is { } tolerance ? new ShadowRun(inner, tolerance) : null;
-        kernels = new ObservedKernels(Observe);
+        kernels = new ObservedKernels(inner, Observe);
     }
 
     /// <summary>The device that does the work.</summary>

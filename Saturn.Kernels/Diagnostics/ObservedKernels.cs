@@ -6,7 +6,7 @@ namespace Saturn.Kernels.Diagnostics;
 /// Every kernel of every family, as a description of the call (what it reads and writes, and how much it computes) and a body that makes the call on any device. The families of a model's layers; those of training
 /// stand in the other part.
 /// </summary>
-internal sealed partial class ObservedKernels(Action<KernelCall, KernelBody> observe)
+internal sealed partial class ObservedKernels(Device inner, Action<KernelCall, KernelBody> observe)
     : IElementwiseKernels, IReductionKernels, IMatrixKernels, IAttentionKernels, IConvolutionKernels, IActivationKernels, IPoolingKernels, INormalizationKernels, ILossKernels, IRandomKernels, ICensusKernels,
         ICompactionKernels, IOptimizerKernels
 {
@@ -97,12 +97,17 @@ internal sealed partial class ObservedKernels(Action<KernelCall, KernelBody> obs
             (device, at) => device.Matrix.Multiply(s, at(left), at(right), at(output), alpha, beta), 2.0 * s.Batch * s.Rows * s.Columns * s.Depth);
     }
 
-    public void Forward(in ConvolutionShape shape, DeviceBuffer input, DeviceBuffer weight, DeviceBuffer bias, DeviceBuffer output, DeviceBuffer moments)
+    public BatchStatistics Statistics(in ConvolutionShape shape) => inner.Convolution.Statistics(shape);
+
+    public void Forward(in ConvolutionShape shape, DeviceBuffer input, DeviceBuffer weight, DeviceBuffer bias, DeviceBuffer output, DeviceBuffer statistics)
     {
         ConvolutionShape s = shape;
+
+        // Another device has other tiles, or none: their statistics are compared when they have been merged.
+        DeviceBuffer moments = Statistics(shape).AreMoments ? statistics : DeviceBuffer.None;
         Observe(
             "convolution.Forward", Describe(s), [input, weight, bias], [output, new(moments, ElementKind.Double)],
-            (device, at) => device.Convolution.Forward(s, at(input), at(weight), at(bias), at(output), at(moments)), 2.0 * s.MultiplyAdds);
+            (device, at) => device.Convolution.Forward(s, at(input), at(weight), at(bias), at(output), at(statistics)), 2.0 * s.MultiplyAdds);
     }
 
     public void DataGradient(in ConvolutionShape shape, DeviceBuffer outputGradient, DeviceBuffer weight, DeviceBuffer inputGradient, GradientMode mode)

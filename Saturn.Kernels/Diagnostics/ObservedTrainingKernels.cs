@@ -9,13 +9,18 @@ internal sealed partial class ObservedKernels
         "normalization.BatchMoments", $"[{rows}, {channels}]", [input], [new(moments, ElementKind.Double)],
         (device, at) => device.Normalization.BatchMoments(rows, channels, at(input), at(moments)));
 
-    public void PrepareTraining(
-        in BatchNormShape shape, DeviceBuffer moments, DeviceBuffer gamma, DeviceBuffer beta, DeviceBuffer runningMean, DeviceBuffer runningVariance, DeviceBuffer saved)
+    public bool PrepareTraining(
+        in BatchNormShape shape, BatchStatistics form, DeviceBuffer statistics, DeviceBuffer gamma, DeviceBuffer beta, DeviceBuffer runningMean, DeviceBuffer runningVariance, DeviceBuffer saved,
+        Activation activation, in ActivityReport activity)
     {
         BatchNormShape s = shape;
+        ActivityReport report = form.Answers(activation, activity) ? activity : ActivityReport.None;
         Observe(
-            "normalization.PrepareTraining", $"[{s.Rows}, {s.Channels}]", [moments, gamma, beta, runningMean, runningVariance], [runningMean, runningVariance, saved],
-            (device, at) => device.Normalization.PrepareTraining(s, at(moments), at(gamma), at(beta), at(runningMean), at(runningVariance), at(saved)));
+            "normalization.PrepareTraining", $"[{s.Rows}, {s.Channels}]", [statistics, gamma, beta, runningMean, runningVariance, Old(report)],
+            [runningMean, runningVariance, saved, Whole(report.Flags)],
+            (device, at) => device.Normalization.PrepareTraining(
+                s, form, at(statistics), at(gamma), at(beta), at(runningMean), at(runningVariance), at(saved), activation, At(report, at)));
+        return !report.Flags.IsNone;
     }
 
     public void PrepareInference(in BatchNormShape shape, DeviceBuffer gamma, DeviceBuffer beta, DeviceBuffer runningMean, DeviceBuffer runningVariance, DeviceBuffer saved)

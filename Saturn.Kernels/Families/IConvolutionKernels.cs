@@ -42,17 +42,19 @@ public readonly record struct ConvolutionShape(
 /// </summary>
 public interface IConvolutionKernels
 {
+    /// <summary>In which form <see cref="Forward"/> leaves statistics of the output of a convolution of these sizes.</summary>
+    BatchStatistics Statistics(in ConvolutionShape shape);
+
     /// <summary>Forward pass.</summary>
     /// <param name="shape">The sizes.</param>
     /// <param name="input">x.</param>
     /// <param name="weight">w.</param>
     /// <param name="bias">One float an output channel (pitched), or None.</param>
     /// <param name="output">y, overwritten.</param>
-    /// <param name="moments">
-    /// If not None, receives float64 moments of the output over all pixels, as <see cref="INormalizationKernels.BatchMoments"/> defines
-    /// them, computed while the output is still in cache.
+    /// <param name="statistics">
+    /// If not None, receives statistics of the output, as it is stored, over all pixels, in the form that <see cref="Statistics"/> names, computed while the output is in registers or in cache.
     /// </param>
-    void Forward(in ConvolutionShape shape, DeviceBuffer input, DeviceBuffer weight, DeviceBuffer bias, DeviceBuffer output, DeviceBuffer moments);
+    void Forward(in ConvolutionShape shape, DeviceBuffer input, DeviceBuffer weight, DeviceBuffer bias, DeviceBuffer output, DeviceBuffer statistics);
 
     /// <summary>∂L/∂x[n, h, w, i] = Σ over the outputs that read it of ∂L/∂y·w.</summary>
     void DataGradient(in ConvolutionShape shape, DeviceBuffer outputGradient, DeviceBuffer weight, DeviceBuffer inputGradient, GradientMode mode);

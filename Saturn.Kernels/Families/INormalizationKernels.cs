@@ -7,6 +7,32 @@ namespace Saturn.Kernels.Families;
 /// <param name="Momentum">Share of the new batch in the running statistics.</param>
 public readonly record struct BatchNormShape(int Rows, int Channels, float Epsilon, float Momentum);
 
+/// <summary>
+/// The form of a batch's statistics: finished moments, as <see cref="INormalizationKernels.BatchMoments"/> defines them, or moments and extrema of tiles of consecutive rows that
+/// <see cref="INormalizationKernels.PrepareTraining"/> merges.
+/// </summary>
+/// <param name="Tiles">Tiles, each with float32 [4, Pitch]: mean, Σ(x − mean)², maximum, minimum. 0: finished float64 moments [2, Pitch].</param>
+/// <param name="RowsOfTile">Rows of every tile but the last, which has what is left.</param>
+public readonly record struct BatchStatistics(int Tiles, int RowsOfTile)
+{
+    /// <summary>Finished float64 moments.</summary>
+    public static BatchStatistics Moments => default;
+
+    /// <summary>Whether the moments are finished.</summary>
+    public bool AreMoments => Tiles == 0;
+
+    /// <summary>
+    /// Whether the extrema tell which channels exceed a threshold after scale, shift and activation: these rise with the input (or fall, where the scale is negative), rounding included, so the
+    /// largest output is that of an extremum.
+    /// </summary>
+    public bool Answers(Activation activation, in ActivityReport activity) =>
+        !AreMoments && !activity.Flags.IsNone && activity.Criterion == ActivityCriterion.AboveThreshold
+        && (activation.Kind is ActivationKind.Identity or ActivationKind.Relu || (activation.Kind == ActivationKind.LeakyRelu && activation.Parameter >= 0));
+
+    /// <summary>Bytes of the statistics of so many channels.</summary>
+    public long ByteLength(int channels) => Shape.PitchOf(channels) * (AreMoments ? 2L * sizeof(double) : 4L * Tiles * sizeof(float));
+}
+
 /// <summary>What is applied after the normalization: residual sum, then activation.</summary>
 /// <param name="Activation">Identity, ReLU or leaky ReLU; others are applied by the activation family.</param>
 /// <param name="Residual">The shortcut's values, or None.</param>
@@ -29,13 +55,26 @@ public interface INormalizationKernels
     void BatchMoments(int rows, int channels, DeviceBuffer input, DeviceBuffer moments);
 
     /// <summary>
-    /// From moments to the saved statistics of one training pass, and the running statistics' update
+    /// From a batch's statistics to the saved ones of one training pass, and the running statistics' update
     /// r ← (1 − momentum)·r + momentum·new. <paramref name="saved"/> receives float32 [4, Pitch]: mean, 1/√(variance + ε), scale = γ·that,
     /// shift = β − mean·scale. γ and β may be None (1 and 0); so may the running statistics.
     /// </summary>
-    void PrepareTraining(
-        in BatchNormShape shape, DeviceBuffer moments, DeviceBuffer gamma, DeviceBuffer beta, DeviceBuffer runningMean, DeviceBuffer runningVariance,
-        DeviceBuffer saved);
+    /// <param name="shape">The sizes.</param>
+    /// <param name="form">The form of the statistics.</param>
+    /// <param name="statistics">Statistics of the normalization's input.</param>
+    /// <param name="gamma">γ.</param>
+    /// <param name="beta">β.</param>
+    /// <param name="runningMean">The running mean.</param>
+    /// <param name="runningVariance">The running variance.</param>
+    /// <param name="saved">The saved statistics.</param>
+    /// <param name="activation">What follows the normalization directly.</param>
+    /// <param name="activity">
+    /// Where the activity of that is reported; None where a residual is added in between. Extrema tell which channels exceed a threshold without another look at the data.
+    /// </param>
+    /// <returns>Whether the activity was reported; otherwise <see cref="Apply"/> must do it.</returns>
+    bool PrepareTraining(
+        in BatchNormShape shape, BatchStatistics form, DeviceBuffer statistics, DeviceBuffer gamma, DeviceBuffer beta, DeviceBuffer runningMean, DeviceBuffer runningVariance,
+        DeviceBuffer saved, Activation activation, in ActivityReport activity);
 
     /// <summary>The same saved statistics from the running ones, for evaluation.</summary>
     void PrepareInference(

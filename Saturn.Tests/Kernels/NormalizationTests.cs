@@ -40,7 +40,10 @@ public sealed class NormalizationTests(string device) : KernelTest(device)
         DeviceBuffer output = Poisoned(shape);
         DeviceBuffer flags = PoisonedBytes(4 * ActivityReport.WordCount(channels));
         Device.Normalization.BatchMoments(Rows, channels, input, moments);
-        Device.Normalization.PrepareTraining(norm, moments, Upload(new Shape(channels), gamma), Upload(new Shape(channels), beta), runningMean, runningVariance, saved);
+        bool reported = Device.Normalization.PrepareTraining(
+            norm, BatchStatistics.Moments, moments, Upload(new Shape(channels), gamma), Upload(new Shape(channels), beta), runningMean, runningVariance, saved, activation,
+            new ActivityReport(flags, ActivityCriterion.AboveThreshold, 0, false));
+        Assert.That(reported, Is.False, "moments say nothing about activity");
         Device.Normalization.Apply(norm, epilogue, input, saved, output, new ActivityReport(flags, ActivityCriterion.AboveThreshold, 0, false));
 
         // The reference.

@@ -1,6 +1,7 @@
 using NUnit.Framework;
 using Saturn.Kernels;
 using Saturn.Kernels.Cuda;
+using Saturn.Kernels.Diagnostics;
 using Saturn.Kernels.Families;
 using Saturn.Tests.References;
 
@@ -53,17 +54,17 @@ public sealed class WarpgroupConvolutionTests(string device) : KernelTest(device
     [TestCaseSource(nameof(Shapes))]
     public void Statistics_are_those_of_the_stored_values(ConvolutionShape shape)
     {
-        const int RowsOfTile = 128;
         DeviceBuffer x = UploadHalf(shape.Input, Rounded(RandomValues(shape.Input.ElementCount, 1)));
         DeviceBuffer w = UploadHalf(shape.Weight, Rounded(RandomValues(shape.Weight.ElementCount, 2)));
 
         // A large bias, about which the variance must not be lost.
         DeviceBuffer b = Upload(new Shape(shape.OutputChannels), [.. Enumerable.Range(0, shape.OutputChannels).Select(o => 20f * (o % 3))]);
-        (int channels, int pitch, int tiles) = (shape.OutputChannels, Shape.PitchOf(shape.OutputChannels), CudaWarpgroupConvolution.StatisticsTiles(shape));
+        BatchStatistics form = CudaWarpgroupConvolution.Statistics(shape);
+        (int channels, int pitch, int tiles) = (shape.OutputChannels, Shape.PitchOf(shape.OutputChannels), form.Tiles);
         DeviceBuffer y = PoisonedHalf(shape.Output);
         float[] statistics = Twice(() =>
         {
-            DeviceBuffer buffer = PoisonedBytes(tiles * 4L * pitch * sizeof(float));
+            DeviceBuffer buffer = PoisonedBytes(form.ByteLength(channels));
             Kernels.Forward(shape, x, w, b, y, buffer);
             return DownloadPacked<float>(buffer, tiles * 4 * pitch);
         });
@@ -74,7 +75,7 @@ public sealed class WarpgroupConvolutionTests(string device) : KernelTest(device
             {
                 double[] column = channel >= channels
                     ? [0]
-                    : [.. Enumerable.Range(tile * RowsOfTile, Math.Min(RowsOfTile, shape.Output.Rows - tile * RowsOfTile)).Select(row => (double)values[row * channels + channel])];
+                    : [.. Enumerable.Range(tile * form.RowsOfTile, Math.Min(form.RowsOfTile, shape.Output.Rows - tile * form.RowsOfTile)).Select(row => (double)values[row * channels + channel])];
                 double mean = column.Average();
                 double[] expected = [mean, column.Sum(value => (value - mean) * (value - mean)), column.Max(), column.Min()];
                 float[] actual = [.. Enumerable.Range(0, 4).Select(i => statistics[(tile * 4 + i) * pitch + channel])];
@@ -122,6 +123,48 @@ public sealed class WarpgroupConvolutionTests(string device) : KernelTest(device
         AssertClose(DownloadHalf(shape.Input, dx), [.. expected.Select(value => 2 * value)], 0, "dx added twice");
     }
 
+    [Test]
+    public void Where_they_are_asked_for_they_replace_their_twin_which_computes_the_same()
+    {
+        ConvolutionShape shape = new(2, 9, 9, 37, 75, 3, 3, 1, 1, 1, 1);
+        float[] input = Rounded(RandomValues(shape.Input.ElementCount, 1));
+        float[] weight = Rounded(RandomValues(shape.Weight.ElementCount, 2));
+        float[] gradient = Rounded(RandomValues(shape.Output.ElementCount, 3));
+        (BatchStatistics form, float[] y, float[] dx, float[] saved) twin = Run(null);
+        (BatchStatistics form, float[] y, float[] dx, float[] saved) asked = Run("1");
+        Assert.That(asked.form.RowsOfTile, Is.EqualTo(128));
+        Assert.That(twin.form.RowsOfTile, Is.Not.EqualTo(128), "the choice shows");
+        AssertElements(asked.y, [.. twin.y.Select(value => (double)value)], 2 * HalfUlp, "y", floor: 1e-2);
+        AssertElements(asked.dx, [.. twin.dx.Select(value => (double)value)], 2 * HalfUlp, "dx", floor: 1e-2);
+        AssertElements(asked.saved, [.. twin.saved.Select(value => (double)value)], 1e-3, "saved statistics", floor: 1);
+
+        (BatchStatistics, float[], float[], float[]) Run(string? value)
+        {
+            string? before = Environment.GetEnvironmentVariable(EnvironmentVariable.Wgmma.Name);
+            Environment.SetEnvironmentVariable(EnvironmentVariable.Wgmma.Name, value);
+            try
+            {
+                Reopen("bf16");
+            }
+            finally
+            {
+                Environment.SetEnvironmentVariable(EnvironmentVariable.Wgmma.Name, before);
+            }
+
+            BatchStatistics form = Device.Convolution.Statistics(shape);
+            DeviceBuffer w = UploadHalf(shape.Weight, weight);
+            DeviceBuffer y = PoisonedHalf(shape.Output);
+            DeviceBuffer dx = PoisonedHalf(shape.Input);
+            DeviceBuffer statistics = PoisonedBytes(form.ByteLength(shape.OutputChannels));
+            DeviceBuffer saved = Poisoned(new Shape(4, shape.OutputChannels));
+            Device.Convolution.Forward(shape, UploadHalf(shape.Input, input), w, default, y, statistics);
+            Device.Convolution.DataGradient(shape, UploadHalf(shape.Output, gradient), w, dx, GradientMode.Overwrite);
+            Device.Normalization.PrepareTraining(
+                new BatchNormShape(shape.Output.Rows, shape.OutputChannels, 1e-5f, 0.1f), form, statistics, default, default, default, default, saved, Activation.Identity, ActivityReport.None);
+            return (form, DownloadHalf(shape.Output, y), DownloadHalf(shape.Input, dx), Download(new Shape(4, shape.OutputChannels), saved));
+        }
+    }
+
     private static float[] Sparse(float[] values) => [.. values.Select((value, i) => i % 5 is 0 or 3 ? value : 0)];
 
     private static float[] Rounded(float[] values) => [.. values.Select(value => Single(Half(value)))];
@@ -142,10 +185,10 @@ public sealed class WarpgroupConvolutionTests(string device) : KernelTest(device
             stored[i / shape.Channels * shape.Pitch + i % shape.Channels] = Half(values[i]);
         }
 
-        return UploadPacked<ushort>(stored);
+        return UploadPacked<ushort>(stored) with { Type = ElementType.BFloat16 };
     }
 
-    private DeviceBuffer PoisonedHalf(in Shape shape) => PoisonedBytes(shape.StorageCount * sizeof(ushort));
+    private DeviceBuffer PoisonedHalf(in Shape shape) => PoisonedBytes(shape.StorageCount * sizeof(ushort)) with { Type = ElementType.BFloat16 };
 
     private float[] DownloadHalf(in Shape shape, DeviceBuffer buffer)
     {

@@ -67,7 +67,7 @@ public static class MemoryBoundBench
         string name = image.ToString();
 
         void Moments() => kernels.BatchMoments(image.Rows, channels, input, moments);
-        void Prepare() => kernels.PrepareTraining(shape, moments, gamma, beta, runningMean, runningVariance, saved);
+        void Prepare() => kernels.PrepareTraining(shape, BatchStatistics.Moments, moments, gamma, beta, runningMean, runningVariance, saved, Activation.Relu, ActivityReport.None);
         void Apply() => kernels.Apply(shape, relu, input, saved, output, ActivityReport.None);
         void Forward()
         {
