@@ -242,6 +242,18 @@ struct Values
         }
     }
 
+    // Elements of a row through a channel map; zero where the map is negative.
+    __device__ void gather(const char* row, const int32 (&map)[Element::ofChunk])
+    {
+#pragma unroll
+        for (int i = 0; i < Element::ofChunk; i++)
+        {
+            values[i] = map[i] < 0                ? 0.0f
+                : Element::bytes == 4 ? reinterpret_cast<const float*>(row)[map[i]]
+                                      : lowerBf16(reinterpret_cast<const unsigned short*>(row)[map[i]]);
+        }
+    }
+
     // Stores the values, and keeps them as they were rounded.
     __device__ void store(void* address)
     {
@@ -460,6 +472,96 @@ __device__ inline void finishForward(const Finish<T>& finish, float4* scratch, i
     }
 }
 
+// Negative values become exactly +0 under ReLU, whose slope of 0 would give −0.
+__device__ inline float rectify(float value, float slope)
+{
+    return value < 0.0f ? (slope == 0.0f ? 0.0f : value * slope) : value;
+}
+
+template <class T>
+__device__ inline void finishFolded(const Finish<T>& finish, uint32* active, int32 rowsHere)
+{
+    using Element = typename T::Element;
+    const TensorConvolutionArguments& arguments = finish.arguments;
+    float bias[Element::ofChunk] = {};
+    float scale[Element::ofChunk];
+    float shift[Element::ofChunk];
+    int32 map[Element::ofChunk];
+    if (arguments.bias != nullptr)
+    {
+        finish.ofChannels(bias, arguments.bias);
+    }
+
+    finish.ofChannels(scale, arguments.saved + 2 * arguments.outputPitch);
+    finish.ofChannels(shift, arguments.saved + 3 * arguments.outputPitch);
+#pragma unroll
+    for (int i = 0; i < Element::ofChunk; i++)
+    {
+        map[i] = arguments.map != nullptr && finish.writes && i < finish.channels ? arguments.map[finish.channelOfAll + i] : -1;
+    }
+
+    uint32 bits = 0;
+#pragma unroll 2
+    for (int32 row = finish.firstRow(); row < rowsHere; row += Finish<T>::down)
+    {
+        if (finish.writes)
+        {
+            int32 position = finish.pixels.positions[row];
+            Values<Element> value;
+            finish.load(value, row, bias);
+            Values<Element> residual = {};
+            if (arguments.residual != nullptr)
+            {
+                const char* from = static_cast<const char*>(arguments.residual) + static_cast<int64>(position) * arguments.residualPitch * Element::bytes;
+                if (arguments.map == nullptr)
+                {
+                    residual.load(from + finish.channelOfAll * Element::bytes);
+                }
+                else
+                {
+                    residual.gather(from, map);
+                }
+            }
+
+#pragma unroll
+            for (int i = 0; i < Element::ofChunk; i++)
+            {
+                float sum = fmaf(value.values[i], scale[i], shift[i]) + residual.values[i];
+                value.values[i] = arguments.rectifies != 0 ? rectify(sum, arguments.slope) : sum;
+            }
+
+            value.store(finish.target(position));
+#pragma unroll
+            for (int i = 0; i < Element::ofChunk; i++)
+            {
+                bits |= i < finish.channels && isActive(arguments.activity, value.values[i]) ? 1u << i : 0u;
+            }
+        }
+    }
+
+    if (arguments.activity.flags == nullptr)
+    {
+        return;
+    }
+
+    if (threadIdx.x < Finish<T>::across)
+    {
+        active[threadIdx.x] = 0;
+    }
+
+    __syncthreads();
+    if (bits != 0)
+    {
+        atomicOr(active + threadIdx.x % Finish<T>::across, bits);
+    }
+
+    __syncthreads();
+    if (threadIdx.x < Finish<T>::across && active[threadIdx.x] != 0)
+    {
+        atomicOr(arguments.activity.flags + finish.channelOfAll / 32, active[threadIdx.x] << (finish.channelOfAll % 32));
+    }
+}
+
 template <class T>
 __device__ inline void finishGradient(const Finish<T>& finish, int32 rowsHere)
 {
@@ -513,7 +615,16 @@ __device__ inline void forward(const TensorConvolutionArguments& arguments)
     tile.multiply(source, steps, static_cast<uint32>(__cvta_generic_to_shared(sharedMemory)));
     tile.stage(sharedMemory);
     Finish<T> finish(arguments, pixelsHere, sharedMemory, group, firstColumn);
-    finishForward(finish, reinterpret_cast<float4*>(sharedMemory + T::rows * T::stagedPitch), tileOfRows, min(static_cast<int32>(T::rows), pixels - first));
+    float* scratch = sharedMemory + T::rows * T::stagedPitch;
+    int32 rowsHere = min(static_cast<int32>(T::rows), pixels - first);
+    if (arguments.saved != nullptr)
+    {
+        finishFolded(finish, reinterpret_cast<uint32*>(scratch), rowsHere);
+    }
+    else
+    {
+        finishForward(finish, reinterpret_cast<float4*>(scratch), tileOfRows, rowsHere);
+    }
 }
 
 template <class T>

@@ -50,10 +50,7 @@ public static partial class Operation
     {
         int rows = input.Shape.Rows;
         int channels = input.Shape.Channels;
-        RequireChannels(arguments.Gamma, channels, "γ");
-        RequireChannels(arguments.Beta, channels, "β");
-        RequireChannels(arguments.RunningMean, channels, "running mean");
-        RequireChannels(arguments.RunningVariance, channels, "running variance");
+        RequireChannels(arguments, channels);
         if (arguments.Training && rows < 2)
         {
             throw new InvalidOperationException(
@@ -89,10 +86,7 @@ public static partial class Operation
         }
 
         Tensor output = Tensor.Allocate(device, input.Shape);
-        NormalizationEpilogue epilogue = new(
-            tail.Activation, BufferOf(tail.Residual), tail.Residual.IsNone ? 0 : tail.Residual.Shape.Channels,
-            tail.Shortcut?.Map?.SourcesOn(device) ?? DeviceBuffer.None, tail.Shortcut?.Map?.OutputsOn(device) ?? DeviceBuffer.None);
-        device.Normalization.Apply(shape, epilogue, input.Buffer, saved.Buffer, output.Buffer, activity);
+        device.Normalization.Apply(shape, EpilogueOf(device, tail), input.Buffer, saved.Buffer, output.Buffer, activity);
         tail.Activity?.Observe(output);
 
         if (Tape.Records(input, arguments.Gamma, arguments.Beta, tail.Residual))
@@ -128,7 +122,19 @@ public static partial class Operation
         }
     }
 
+    private static NormalizationEpilogue EpilogueOf(Device device, in NormalizationTail tail) => new(
+        tail.Activation, BufferOf(tail.Residual), tail.Residual.IsNone ? 0 : tail.Residual.Shape.Channels,
+        tail.Shortcut?.Map?.SourcesOn(device) ?? DeviceBuffer.None, tail.Shortcut?.Map?.OutputsOn(device) ?? DeviceBuffer.None);
+
     private static DeviceBuffer BufferOf(Tensor tensor) => tensor.IsNone ? DeviceBuffer.None : tensor.Buffer;
+
+    private static void RequireChannels(in BatchNormArguments arguments, int channels)
+    {
+        RequireChannels(arguments.Gamma, channels, "γ");
+        RequireChannels(arguments.Beta, channels, "β");
+        RequireChannels(arguments.RunningMean, channels, "running mean");
+        RequireChannels(arguments.RunningVariance, channels, "running variance");
+    }
 
     private static void RequireChannels(Tensor vector, int channels, string what)
     {

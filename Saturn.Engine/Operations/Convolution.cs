@@ -60,13 +60,9 @@ public static partial class Operation
 
     private static Tensor Run(in ConvolutionShape shape, Shape outputShape, Tensor input, Tensor weight, Tensor bias, DeviceBuffer statistics)
     {
-        if (!bias.IsNone && bias.Shape != new Shape(shape.OutputChannels))
-        {
-            throw new ArgumentException($"The bias of {shape.OutputChannels} output channels must have shape [{shape.OutputChannels}], but has {bias.Shape}.");
-        }
-
+        RequireBias(shape, bias);
         Tensor output = Tensor.Allocate(input.Device, outputShape);
-        input.Device.Convolution.Forward(shape, input.Buffer, weight.Buffer, bias.IsNone ? DeviceBuffer.None : bias.Buffer, output.Buffer, statistics);
+        input.Device.Convolution.Forward(shape, input.Buffer, weight.Buffer, BufferOf(bias), output.Buffer, statistics);
         if (Tape.Records(input, weight, bias))
         {
             ConvolutionNode node = Tape.Rent<ConvolutionNode>();
@@ -82,6 +78,14 @@ public static partial class Operation
         }
 
         return output;
+    }
+
+    private static void RequireBias(in ConvolutionShape shape, Tensor bias)
+    {
+        if (!bias.IsNone && bias.Shape != new Shape(shape.OutputChannels))
+        {
+            throw new ArgumentException($"The bias of {shape.OutputChannels} output channels must have shape [{shape.OutputChannels}], but has {bias.Shape}.");
+        }
     }
 
     private static void Validate(in ConvolutionShape shape, in ConvolutionSettings settings, int weightInputChannels)

@@ -89,6 +89,15 @@ internal sealed unsafe class CpuConvolution(WorkerTeam team, CpuMemory memory, b
     }
 
     /// <inheritdoc/>
+    public bool FoldsNormalization(in ConvolutionShape shape) => false;
+
+    /// <inheritdoc/>
+    public void ForwardNormalized(
+        in ConvolutionShape shape, DeviceBuffer input, DeviceBuffer weight, DeviceBuffer bias, DeviceBuffer saved, in NormalizationEpilogue epilogue, DeviceBuffer output,
+        in ActivityReport activity) =>
+        throw new NotSupportedException("The host convolves and normalises in two passes; ask FoldsNormalization first.");
+
+    /// <inheritdoc/>
     public void DataGradient(in ConvolutionShape shape, DeviceBuffer outputGradient, DeviceBuffer weight, DeviceBuffer inputGradient, GradientMode mode)
     {
         int kernelTaps = shape.KernelHeight * shape.KernelWidth;

@@ -1,3 +1,4 @@
+using System.Diagnostics.CodeAnalysis;
 using Saturn.Kernels.Cuda.Compilation;
 using Saturn.Kernels.Diagnostics;
 using Saturn.Kernels.Families;
@@ -55,19 +56,20 @@ internal sealed class CudaConvolution : IConvolutionKernels
     /// <inheritdoc/>
     public BatchStatistics Statistics(in ConvolutionShape shape) =>
         IsForWarpgroups(shape) ? CudaWarpgroupConvolution.Statistics(shape)
-        : tensor is not null && CudaTensorConvolution.Fits(shape) ? CudaTensorConvolution.Statistics(shape)
+        : UsesTensorCores(shape) ? CudaTensorConvolution.Statistics(shape)
         : BatchStatistics.Moments;
 
     /// <inheritdoc/>
     public void Forward(in ConvolutionShape shape, DeviceBuffer input, DeviceBuffer weight, DeviceBuffer bias, DeviceBuffer output, DeviceBuffer statistics)
     {
-        if (IsForWarpgroups(shape))
+        // Without statistics, whose form is promised by the sizes alone, float32 images may go another way.
+        if (IsForWarpgroups(shape) && (input.Type == ElementType.BFloat16 || !statistics.IsNone))
         {
-            warpgroup!.Forward(shape, input, weight, bias, output, statistics);
+            warpgroup.Forward(shape, input, weight, bias, output, statistics);
             return;
         }
 
-        if (tensor is not null && CudaTensorConvolution.Fits(shape))
+        if (UsesTensorCores(shape))
         {
             tensor.Forward(shape, input, weight, bias, output, statistics);
             return;
@@ -109,6 +111,22 @@ internal sealed class CudaConvolution : IConvolutionKernels
     }
 
     /// <inheritdoc/>
+    public bool FoldsNormalization(in ConvolutionShape shape) => UsesTensorCores(shape);
+
+    /// <inheritdoc/>
+    public void ForwardNormalized(
+        in ConvolutionShape shape, DeviceBuffer input, DeviceBuffer weight, DeviceBuffer bias, DeviceBuffer saved, in NormalizationEpilogue epilogue, DeviceBuffer output,
+        in ActivityReport activity)
+    {
+        if (!UsesTensorCores(shape))
+        {
+            throw new NotSupportedException("This convolution does not run on tensor cores and is normalised in a second pass; ask FoldsNormalization first.");
+        }
+
+        tensor.ForwardNormalized(shape, input, weight, bias, saved, epilogue, output, activity);
+    }
+
+    /// <inheritdoc/>
     public void DataGradient(in ConvolutionShape shape, DeviceBuffer outputGradient, DeviceBuffer weight, DeviceBuffer inputGradient, GradientMode mode)
     {
         if (warpgroup is not null && outputGradient.Type == ElementType.BFloat16 && CudaWarpgroupConvolution.FitsGradient(shape))
@@ -117,7 +135,7 @@ internal sealed class CudaConvolution : IConvolutionKernels
             return;
         }
 
-        if (tensor is not null && CudaTensorConvolution.Fits(shape))
+        if (UsesTensorCores(shape))
         {
             tensor.DataGradient(shape, outputGradient, weight, inputGradient, mode);
             return;
@@ -170,7 +188,11 @@ internal sealed class CudaConvolution : IConvolutionKernels
     }
 
     /// <summary>Whether warpgroups run the forward pass. A linear layer, whose images are single pixels, may be in float32 under any precision.</summary>
+    [MemberNotNullWhen(true, nameof(warpgroup))]
     private bool IsForWarpgroups(in ConvolutionShape shape) => warpgroup is not null && shape.InputHeight * shape.InputWidth > 1 && CudaWarpgroupConvolution.FitsForward(shape);
+
+    [MemberNotNullWhen(true, nameof(tensor))]
+    private bool UsesTensorCores(in ConvolutionShape shape) => tensor is not null && CudaTensorConvolution.Fits(shape);
 
     private static void RequireFloat32(in ConvolutionShape shape, DeviceBuffer source, DeviceBuffer weight, DeviceBuffer result)
     {

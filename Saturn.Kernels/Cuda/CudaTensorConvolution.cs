@@ -9,6 +9,7 @@ internal sealed class CudaTensorConvolution
 {
     private const int LargestKernel = 16;
 
+    private readonly CudaContext context;
     private readonly CudaKernel<TensorConvolutionArguments>[] forwardBf16;
     private readonly CudaKernel<TensorConvolutionArguments>[] forwardTf32;
     private readonly CudaKernel<TensorConvolutionArguments>[] dataGradientBf16;
@@ -17,6 +18,7 @@ internal sealed class CudaTensorConvolution
     /// <summary>Prepares the kernels; nothing is compiled before the first launch.</summary>
     public CudaTensorConvolution(CudaContext context)
     {
+        this.context = context;
         CudaModule module = context.Module(KernelSource.BuiltIn("convolution_tensor.cu", typeof(TensorConvolutionArguments)));
         forwardBf16 = Kernels("forward", "Bf16");
         forwardTf32 = Kernels("forward", "Tf32");
@@ -45,6 +47,28 @@ internal sealed class CudaTensorConvolution
         ElementType type = TypeOf(input, weight, output);
         TensorConvolutionArguments arguments = ForwardArguments(shape, input, weight, bias, output);
         arguments.Statistics = statistics.Address;
+        LaunchForward(shape, type, arguments);
+    }
+
+    /// <inheritdoc cref="IConvolutionKernels.ForwardNormalized"/>
+    public void ForwardNormalized(
+        in ConvolutionShape shape, DeviceBuffer input, DeviceBuffer weight, DeviceBuffer bias, DeviceBuffer saved, in NormalizationEpilogue epilogue, DeviceBuffer output,
+        in ActivityReport activity)
+    {
+        ElementType type = TypeOf(input, weight, output);
+        if (!epilogue.Residual.IsNone && epilogue.Residual.Type != type)
+        {
+            throw new ArgumentException($"The residual of a convolution in {type} must have the same type, but has {epilogue.Residual.Type}; cast it.", nameof(epilogue));
+        }
+
+        TensorConvolutionArguments arguments = ForwardArguments(shape, input, weight, bias, output);
+        arguments.Saved = saved.Address;
+        arguments.Residual = epilogue.Residual.Address;
+        arguments.Map = epilogue.Map.Address;
+        arguments.ResidualPitch = Shape.PitchOf(Math.Max(epilogue.ResidualChannels, 1));
+        arguments.Rectifies = epilogue.Activation.Kind == ActivationKind.Identity ? 0 : 1;
+        arguments.Slope = epilogue.Activation.Kind == ActivationKind.LeakyRelu ? epilogue.Activation.Parameter : 0;
+        arguments.Activity = Activity.Begin(context, activity, shape.OutputChannels);
         LaunchForward(shape, type, arguments);
     }
 

@@ -110,6 +110,30 @@ internal sealed partial class ObservedKernels(Device inner, Action<KernelCall, K
             (device, at) => device.Convolution.Forward(s, at(input), at(weight), at(bias), at(output), at(statistics)), 2.0 * s.MultiplyAdds);
     }
 
+    public bool FoldsNormalization(in ConvolutionShape shape) => inner.Convolution.FoldsNormalization(shape);
+
+    public void ForwardNormalized(
+        in ConvolutionShape shape, DeviceBuffer input, DeviceBuffer weight, DeviceBuffer bias, DeviceBuffer saved, in NormalizationEpilogue epilogue, DeviceBuffer output,
+        in ActivityReport activity)
+    {
+        var (s, tail, report) = (shape, epilogue, activity);
+        Observe(
+            "convolution.ForwardNormalized", Describe(s), [input, weight, bias, saved, tail.Residual, tail.Map, Old(report)], [output, Whole(report.Flags)],
+            (device, at) =>
+            {
+                if (device.Convolution.FoldsNormalization(s))
+                {
+                    device.Convolution.ForwardNormalized(s, at(input), at(weight), at(bias), at(saved), At(tail, at), at(output), At(report, at));
+                }
+                else
+                {
+                    device.Convolution.Forward(s, at(input), at(weight), at(bias), at(output), DeviceBuffer.None);
+                    device.Normalization.Apply(new BatchNormShape(s.Output.Rows, s.OutputChannels, 0, 0), At(tail, at), at(output), at(saved), at(output), At(report, at));
+                }
+            },
+            2.0 * s.MultiplyAdds);
+    }
+
     public void DataGradient(in ConvolutionShape shape, DeviceBuffer outputGradient, DeviceBuffer weight, DeviceBuffer inputGradient, GradientMode mode)
     {
         ConvolutionShape s = shape;

@@ -56,6 +56,25 @@ public interface IConvolutionKernels
     /// </param>
     void Forward(in ConvolutionShape shape, DeviceBuffer input, DeviceBuffer weight, DeviceBuffer bias, DeviceBuffer output, DeviceBuffer statistics);
 
+    /// <summary>Whether <see cref="ForwardNormalized"/> is offered for these sizes; otherwise <see cref="Forward"/> and <see cref="INormalizationKernels.Apply"/> do the same.</summary>
+    bool FoldsNormalization(in ConvolutionShape shape);
+
+    /// <summary>
+    /// Convolution, normalization by saved statistics, residual sum and activation in one pass: output = f(scale·(Σ … + bias) + shift + residual), where nothing has to be kept for a backward pass.
+    /// </summary>
+    /// <param name="shape">The sizes.</param>
+    /// <param name="input">x.</param>
+    /// <param name="weight">w.</param>
+    /// <param name="bias">One float an output channel (pitched), or None.</param>
+    /// <param name="saved">What <see cref="INormalizationKernels.PrepareInference"/> left.</param>
+    /// <param name="epilogue">What follows the normalization.</param>
+    /// <param name="output">Overwritten; not the residual's buffer.</param>
+    /// <param name="activity">Which channels of the output are active.</param>
+    /// <exception cref="NotSupportedException">It is not offered.</exception>
+    void ForwardNormalized(
+        in ConvolutionShape shape, DeviceBuffer input, DeviceBuffer weight, DeviceBuffer bias, DeviceBuffer saved, in NormalizationEpilogue epilogue, DeviceBuffer output,
+        in ActivityReport activity);
+
     /// <summary>∂L/∂x[n, h, w, i] = Σ over the outputs that read it of ∂L/∂y·w.</summary>
     void DataGradient(in ConvolutionShape shape, DeviceBuffer outputGradient, DeviceBuffer weight, DeviceBuffer inputGradient, GradientMode mode);
 

@@ -1,5 +1,6 @@
 using NUnit.Framework;
 using Saturn.Kernels;
+using Saturn.Kernels.Cuda;
 using Saturn.Kernels.Families;
 using Saturn.Tests.References;
 
@@ -59,6 +60,235 @@ public sealed class TensorConvolutionTests(string device) : KernelTest(device)
         DeviceBuffer dx = Put(shape.Input, before);
         Device.Convolution.DataGradient(shape, Put(shape.Output, gradient), w, dx, GradientMode.Accumulate);
         AssertClose(Get(shape.Input, dx), Stored(Combined(GradientMode.Accumulate, before, ConvolutionReference.DataGradient(shape, gradient, weight))), 0, "dx added to what was there");
+    }
+
+    [TestCase("Square", 8192, 16, 256)]
+    [TestCase("Tall", 33792, 8, 40)]
+    [TestCase("Medium", 2048, 24, 505)]
+    [TestCase("Small", 100, 8, 70)]
+    [TestCase("Narrow", 400, 8, 30)]
+    public void Every_tile_gives_the_exact_sums_and_moments(string tile, int rows, int depth, int columns)
+    {
+        ConvolutionShape forward = new(rows, 1, 1, depth, columns, 1, 1);
+        Assert.That(TensorConvolutionTile.All[TensorConvolutionTile.Choose(rows, columns, 1).Tile].Name, Is.EqualTo(tile));
+        float[] input = RandomIntegers(forward.Input.ElementCount, 1);
+        float[] weight = RandomIntegers(forward.Weight.ElementCount, 2);
+        DeviceBuffer output = PoisonedOf(forward.Output);
+        BatchStatistics form = Device.Convolution.Statistics(forward);
+        DeviceBuffer statistics = PoisonedBytes(form.ByteLength(columns));
+        Device.Convolution.Forward(forward, Put(forward.Input, input), Put(forward.Weight, weight), default, output, statistics);
+        float[] y = Get(forward.Output, output);
+        AssertClose(y, Stored(ConvolutionReference.Forward(forward, input, weight, null)), 0, "y");
+        AssertStatistics(form, rows, columns, y, DownloadPacked<float>(statistics, (int)form.ByteLength(columns) / 4));
+
+        ConvolutionShape backward = new(rows, 1, 1, columns, depth, 1, 1);
+        DeviceBuffer dx = PoisonedOf(backward.Input);
+        float[] filters = RandomIntegers(backward.Weight.ElementCount, 3);
+        Device.Convolution.DataGradient(backward, Put(backward.Output, input), Put(backward.Weight, filters), dx, GradientMode.Overwrite);
+        AssertClose(Get(backward.Input, dx), Stored(ConvolutionReference.DataGradient(backward, input, filters)), 0, "dx");
+    }
+
+    [TestCase(1, 1)]
+    [TestCase(7, 1)]
+    [TestCase(37, 1)]
+    [TestCase(75, 1)]
+    [TestCase(24, 3)]
+    public void Statistics_are_those_of_what_is_stored(int channels, int groups)
+    {
+        ConvolutionShape shape = new(3, 9, 11, 8 * groups, channels, 3, 3, 1, 1, 1, 1, 1, 1, groups);
+        int rows = shape.Output.Rows;
+        int pitch = shape.Output.Pitch;
+        float[] bias = [.. Enumerable.Range(0, channels).Select(c => c % 3 == 2 ? 100f : c % 5)];
+        float[] gamma = [.. RandomValues(channels, 5).Select((value, c) => c % 4 == 3 ? 0 : value)];
+        float[] beta = [.. RandomValues(channels, 6).Select((value, c) => c % 3 == 1 ? -3 * Math.Abs(gamma[c]) - 0.25f : value)];
+        float[] runningMean = RandomValues(channels, 7);
+        float[] runningVariance = [.. RandomValues(channels, 8).Select(value => value + 2)];
+        DeviceBuffer x = Put(shape.Input, Rounded(RandomValues(shape.Input.ElementCount, 1)));
+        DeviceBuffer w = Put(shape.Weight, Rounded(RandomValues(shape.Weight.ElementCount, 2)));
+        DeviceBuffer output = PoisonedOf(shape.Output);
+        BatchStatistics form = Device.Convolution.Statistics(shape);
+        Assert.That(form.AreMoments, Is.False);
+        int floats = (int)form.ByteLength(channels) / 4;
+        DeviceBuffer statistics = default;
+        float[] tiles = Twice(() =>
+        {
+            statistics = PoisonedBytes(4L * floats);
+            Device.Convolution.Forward(shape, x, w, Upload(new Shape(channels), bias), output, statistics);
+            return DownloadPacked<float>(statistics, floats);
+        });
+        float[] y = Get(shape.Output, output);
+        AssertStatistics(form, rows, channels, y, tiles);
+
+        BatchNormShape norm = new(rows, channels, 1e-5f, 0.1f);
+        DeviceBuffer mean = Upload(new Shape(channels), runningMean);
+        DeviceBuffer variance = Upload(new Shape(channels), runningVariance);
+        DeviceBuffer saved = Poisoned(new Shape(4, pitch));
+        Assert.That(Prepare(new Shape(channels), mean, variance, saved, Activation.Relu, ActivityReport.None), Is.False, "nobody asks for activity");
+        double[] expectedSaved = new double[4 * pitch], expectedMean = new double[channels], expectedVariance = new double[channels];
+        for (int c = 0; c < channels; c++)
+        {
+            double[] column = [.. Enumerable.Range(0, rows).Select(row => (double)y[row * channels + c])];
+            double average = column.Average();
+            double squares = column.Sum(value => (value - average) * (value - average));
+            expectedMean[c] = 0.9 * runningMean[c] + 0.1 * average;
+            expectedVariance[c] = 0.9 * runningVariance[c] + 0.1 * squares / (rows - 1);
+            expectedSaved[c] = average;
+            expectedSaved[pitch + c] = 1 / Math.Sqrt(squares / rows + 1e-5);
+            expectedSaved[2 * pitch + c] = gamma[c] * expectedSaved[pitch + c];
+            expectedSaved[3 * pitch + c] = beta[c] - average * expectedSaved[2 * pitch + c];
+        }
+
+        AssertElements(DownloadPacked<float>(saved, 4 * pitch), expectedSaved, 5e-6, "saved statistics", 1e-3);
+        AssertElements(Download(new Shape(channels), mean), expectedMean, 1e-6, "running mean", 1e-2);
+        AssertElements(Download(new Shape(channels), variance), expectedVariance, 2e-6, "running variance", 1e-2);
+
+        // The apply pass over what is stored, in float32, says what is active; thresholds that channels just reach show every bit of rounding.
+        DeviceBuffer single = Upload(shape.Output, y);
+        int words = ActivityReport.WordCount(channels);
+        bool[] seen = new bool[2];
+        foreach (Activation activation in (Activation[])[Activation.Relu, Activation.LeakyRelu(0.1f), Activation.Identity])
+        {
+            DeviceBuffer normalized = Poisoned(shape.Output);
+            Device.Normalization.Apply(norm, new NormalizationEpilogue(activation), single, saved, normalized, ActivityReport.None);
+            float[] values = Download(shape.Output, normalized);
+            foreach (int c in (int[])[-1, 0, channels / 2, channels - 1])
+            {
+                float threshold = c < 0 ? 0 : Enumerable.Range(0, rows).Max(row => values[row * channels + c]);
+                foreach (bool combine in (bool[])[false, true])
+                {
+                    DeviceBuffer expected = UploadPacked<uint>(Enumerable.Repeat(4u, words).ToArray());
+                    DeviceBuffer flags = UploadPacked<uint>(Enumerable.Repeat(4u, words).ToArray());
+                    Device.Normalization.Apply(
+                        norm, new NormalizationEpilogue(activation), single, saved, normalized, new ActivityReport(expected, ActivityCriterion.AboveThreshold, threshold, combine));
+                    Assert.That(
+                        Prepare(new Shape(channels), mean, variance, Poisoned(new Shape(4, pitch)), activation, new ActivityReport(flags, ActivityCriterion.AboveThreshold, threshold, combine)), Is.True);
+                    uint[] bits = DownloadPacked<uint>(flags, words);
+                    Assert.That(bits, Is.EqualTo(DownloadPacked<uint>(expected, words)), $"{activation}, threshold {threshold}, combine {combine}");
+                    for (int i = 0; i < channels; i++)
+                    {
+                        seen[bits[i / 32] >> (i % 32) & 1] = true;
+                    }
+                }
+            }
+        }
+
+        Assert.That(seen, Is.All.True, "there were live channels and dead ones");
+        Assert.That(
+            Prepare(new Shape(channels), mean, variance, saved, Activation.Relu, new ActivityReport(Allocate(4 * words), ActivityCriterion.MagnitudeAtLeastThreshold, 1, false)), Is.False,
+            "extrema do not tell magnitudes");
+
+        bool Prepare(Shape vector, DeviceBuffer mean, DeviceBuffer variance, DeviceBuffer saved, Activation activation, in ActivityReport activity) =>
+            Device.Normalization.PrepareTraining(norm, form, statistics, Upload(vector, gamma), Upload(vector, beta), mean, variance, saved, activation, activity);
+    }
+
+    [Test]
+    public void A_channel_that_is_not_a_number_counts_as_active()
+    {
+        ConvolutionShape shape = new(50, 1, 1, 8, 3, 1, 1);
+        float[] input = new float[shape.Input.ElementCount];
+        float[] weight = new float[shape.Weight.ElementCount];
+        weight[8] = float.NaN;
+        BatchStatistics form = Device.Convolution.Statistics(shape);
+        DeviceBuffer statistics = PoisonedBytes(form.ByteLength(3));
+        DeviceBuffer flags = PoisonedBytes(4);
+        Device.Convolution.Forward(shape, Put(shape.Input, input), Put(shape.Weight, weight), default, PoisonedOf(shape.Output), statistics);
+        Device.Normalization.PrepareTraining(
+            new BatchNormShape(50, 3, 1e-5f, 0.1f), form, statistics, default, default, default, default, Poisoned(new Shape(4, 8)), Activation.Relu,
+            new ActivityReport(flags, ActivityCriterion.AboveThreshold, 0, false));
+        Assert.That(DownloadPacked<uint>(flags, 1)[0], Is.EqualTo(2u));
+    }
+
+    [Test]
+    public void A_folded_normalization_is_the_formula([Values(7, 37, 75)] int channels, [Values("plain", "residual", "mapped")] string sum, [Values] bool leaky)
+    {
+        ConvolutionShape shape = new(2, 9, 9, 24, channels, 3, 3, 1, 1, 1, 1);
+        Assert.That(Device.Convolution.FoldsNormalization(shape), Is.True);
+        int pitch = shape.Output.Pitch;
+        int shortcutChannels = sum == "mapped" ? channels + 2 : channels;
+        Shape shortcutShape = shape.Output.With(-1, shortcutChannels);
+        float[] input = Rounded(RandomValues(shape.Input.ElementCount, 1));
+        float[] weight = Rounded(RandomValues(shape.Weight.ElementCount, 2));
+        float[] bias = RandomValues(channels, 3);
+        float[] shortcut = Rounded(RandomValues(shortcutShape.ElementCount, 4));
+        float[] scale = RandomValues(channels, 5);
+        float[] shift = [.. RandomValues(channels, 6).Select((value, c) => c % 3 == 1 ? -30 : value)];
+        int[] map = [.. Enumerable.Range(0, channels).Select(c => sum != "mapped" ? c : c % 3 == 1 ? -1 : c + 2)];
+        float[] saved = new float[4 * pitch];
+        scale.CopyTo(saved, 2 * pitch);
+        shift.CopyTo(saved, 3 * pitch);
+        NormalizationEpilogue epilogue = new(
+            leaky ? Activation.LeakyRelu(0.1f) : Activation.Relu, sum == "plain" ? default : Put(shortcutShape, shortcut), sum == "plain" ? 0 : shortcutChannels,
+            sum == "mapped" ? UploadPacked<int>(map) : default);
+        DeviceBuffer output = PoisonedOf(shape.Output);
+        int words = ActivityReport.WordCount(channels);
+        DeviceBuffer flags = PoisonedBytes(4 * words);
+        Device.Convolution.ForwardNormalized(
+            shape, Put(shape.Input, input), Put(shape.Weight, weight), Upload(new Shape(channels), bias), UploadPacked<float>(saved), epilogue, output,
+            new ActivityReport(flags, ActivityCriterion.AboveThreshold, 0, false));
+        float[] y = Get(shape.Output, output);
+        double[] expected = ConvolutionReference.Forward(shape, input, weight, bias);
+        for (int i = 0; i < expected.Length; i++)
+        {
+            int c = i % channels;
+            double z = scale[c] * expected[i] + shift[c] + (sum == "plain" || map[c] < 0 ? 0 : shortcut[i / channels * shortcutChannels + map[c]]);
+            expected[i] = z > 0 ? z : leaky ? 0.1f * z : 0;
+        }
+
+        AssertClose(y, Stored(expected), Tolerance, "y");
+        uint[] bits = DownloadPacked<uint>(flags, words);
+        for (int bit = 0; bit < words * 32; bit++)
+        {
+            bool active = bit < channels && Enumerable.Range(0, shape.Output.Rows).Any(row => y[row * channels + bit] > 0);
+            Assert.That((bits[bit / 32] >> (bit % 32) & 1) != 0, Is.EqualTo(active), $"activity bit {bit}");
+        }
+    }
+
+    [Test]
+    public void Narrow_groups_in_bfloat16_are_refused_by_name()
+    {
+        ConvolutionShape shape = new(1, 4, 4, 8, 8, 3, 3, 1, 1, 1, 1, 1, 1, 4);
+        Assert.That(Device.Convolution.FoldsNormalization(shape), Is.False);
+        Assert.That(Device.Convolution.Statistics(shape).AreMoments, Is.True);
+        if (Device.Precision == Precision.Bf16)
+        {
+            Assert.That(
+                () => Device.Convolution.Forward(shape, PoisonedOf(shape.Input), PoisonedOf(shape.Weight), default, PoisonedOf(shape.Output), default),
+                Throws.TypeOf<NotSupportedException>().With.Message.Contains("4 group(s)").And.Message.Contains("cast"));
+        }
+    }
+
+    private static void AssertStatistics(BatchStatistics form, int rows, int channels, float[] values, float[] tiles)
+    {
+        int pitch = Shape.PitchOf(channels);
+        Assert.That(form.Tiles, Is.EqualTo((rows + form.RowsOfTile - 1) / form.RowsOfTile));
+        double[] expected = new double[tiles.Length];
+        for (int tile = 0; tile < form.Tiles; tile++)
+        {
+            int first = tile * form.RowsOfTile;
+            int last = Math.Min(first + form.RowsOfTile, rows);
+            for (int c = 0; c < channels; c++)
+            {
+                double sum = 0, squares = 0, maximum = double.NegativeInfinity, minimum = double.PositiveInfinity;
+                for (int row = first; row < last; row++)
+                {
+                    double value = values[row * channels + c];
+                    sum += value;
+                    maximum = Math.Max(maximum, value);
+                    minimum = Math.Min(minimum, value);
+                }
+
+                double mean = sum / (last - first);
+                for (int row = first; row < last; row++)
+                {
+                    squares += (values[row * channels + c] - mean) * (values[row * channels + c] - mean);
+                }
+
+                int at = tile * 4 * pitch + c;
+                (expected[at], expected[at + pitch], expected[at + 2 * pitch], expected[at + 3 * pitch]) = (mean, squares, maximum, minimum);
+            }
+        }
+
+        AssertElements(tiles, expected, 5e-6, "statistics of tiles", 0.1);
     }
 
     private double Tolerance => Device.Precision == Precision.Bf16 ? 3e-4 : 2e-6;
