@@ -42,6 +42,8 @@ internal readonly record struct Preset(int Offset, PresetKind Kind, ulong Value,
 /// <summary>One kernel, decoded: its instructions, the layout of a warp's registers, and the memory it needs.</summary>
 internal sealed unsafe class EmulatedKernel : IDisposable
 {
+    private const int LongestText = 160;
+
     private readonly PtxKernel source;
     private readonly Preset[] presets;
     private readonly List<nint> registerLists;
@@ -113,8 +115,12 @@ internal sealed unsafe class EmulatedKernel : IDisposable
         }
     }
 
-    /// <summary>The instruction as written.</summary>
-    public string Text(Instruction* instruction) => Module.Source.Lines[Of(instruction).Line - 1].Trim().TrimEnd(';');
+    /// <summary>The instruction as written; of one with very many operands the beginning.</summary>
+    public string Text(Instruction* instruction)
+    {
+        string text = Module.Source.Lines[Of(instruction).Line - 1].Trim().TrimEnd(';');
+        return text.Length <= LongestText ? text : text[..LongestText] + "…";
+    }
 
     /// <summary>PTX line and source line of an instruction.</summary>
     public string Locate(Instruction* instruction)

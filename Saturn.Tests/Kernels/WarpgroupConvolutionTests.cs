@@ -22,6 +22,7 @@ public sealed class WarpgroupConvolutionTests(string device) : KernelTest(device
         new(2, 9, 8, 75, 130, 3, 3, 2, 2, 1, 1),
         new(1, 8, 8, 130, 75, 3, 3, 1, 1, 1, 1),
         new(2, 7, 9, 24, 200, 5, 5, 1, 1, 2, 2),
+        new(1, 5, 6, 250, 24, 3, 3, 1, 1, 1, 1),
         new(5, 8, 8, 16, 40, 1, 1, 2, 2),
         new(2, 6, 6, 8, 16, 3, 3, 1, 1, 0, 2),
         new(1, 10, 9, 40, 24, 3, 2, 2, 1, 1, 0, 2, 3),
