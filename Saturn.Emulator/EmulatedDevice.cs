@@ -2,16 +2,37 @@ using Saturn.Kernels.Cuda;
 
 namespace Saturn.Emulator;
 
-/// <summary>The device that the emulator stands for: of compute capability 8.0, with four multiprocessors; its limits and what it says of itself.</summary>
-internal static class EmulatedDevice
+/// <summary>A device that the emulator stands for, with four multiprocessors: its limits and what it says of itself.</summary>
+internal sealed class EmulatedDevice
 {
-    public const string Name = "Saturn emulator";
+    public const int SharedBytesPerBlock = 48 * 1024;
+
+    /// <summary>Compute capability 8.0.</summary>
+    public static readonly EmulatedDevice Ampere = new("Saturn emulator", "compute_80", 8, 163 * 1024);
+
+    /// <summary>Compute capability 9.0, with the instructions that exist there alone.</summary>
+    public static readonly EmulatedDevice Hopper = new("Saturn emulator of compute capability 9.0", "compute_90a", 9, 227 * 1024);
+
+    private EmulatedDevice(string name, string target, int major, int sharedBytesOptIn)
+    {
+        Name = name;
+        Target = target;
+        Major = major;
+        SharedBytesPerBlockOptIn = sharedBytesOptIn;
+    }
+
+    public string Name { get; }
 
     /// <summary>What its kernels are compiled to.</summary>
-    public const string Architecture = "compute_80";
+    public string Target { get; }
 
-    public const int SharedBytesPerBlock = 48 * 1024;
-    public const int SharedBytesPerBlockOptIn = 163 * 1024;
+    /// <summary>First part of the compute capability; the second is 0.</summary>
+    public int Major { get; }
+
+    public int SharedBytesPerBlockOptIn { get; }
+
+    /// <summary>The device of an architecture.</summary>
+    public static EmulatedDevice Of(EmulatedArchitecture architecture) => architecture == EmulatedArchitecture.Hopper ? Hopper : Ampere;
 
     // Result codes of the driver (CUresult).
     public const int InvalidValue = 1;
@@ -30,14 +51,13 @@ internal static class EmulatedDevice
     public const int CapturedEvent = 907;
     public const int CaptureWrongThread = 908;
 
-    private const int SharedBytesPerMultiprocessor = 164 * 1024;
     private const int MaximumThreads = 1024;
     private const int MaximumBlockZ = 64;
     private const uint MaximumGridX = int.MaxValue;
     private const uint MaximumGridYz = 65_535;
 
     /// <summary>One attribute of the device.</summary>
-    public static int Attribute(CudaDeviceAttribute attribute) => attribute switch
+    public int Attribute(CudaDeviceAttribute attribute) => attribute switch
     {
         CudaDeviceAttribute.MaximumThreadsPerBlock => MaximumThreads,
         CudaDeviceAttribute.MaximumSharedMemoryPerBlock => SharedBytesPerBlock,
@@ -49,9 +69,9 @@ internal static class EmulatedDevice
         CudaDeviceAttribute.MemoryBusWidth => 5_120,
         CudaDeviceAttribute.SecondLevelCacheSize => 4 << 20,
         CudaDeviceAttribute.MaximumThreadsPerMultiprocessor => 2_048,
-        CudaDeviceAttribute.ComputeCapabilityMajor => 8,
+        CudaDeviceAttribute.ComputeCapabilityMajor => Major,
         CudaDeviceAttribute.ComputeCapabilityMinor => 0,
-        CudaDeviceAttribute.MaximumSharedMemoryPerMultiprocessor => SharedBytesPerMultiprocessor,
+        CudaDeviceAttribute.MaximumSharedMemoryPerMultiprocessor => SharedBytesPerBlockOptIn + 1024,
         CudaDeviceAttribute.MaximumSharedMemoryPerBlockOptIn => SharedBytesPerBlockOptIn,
         CudaDeviceAttribute.MemoryPoolsSupported => 1,
         _ => throw new CudaException($"cuDeviceGetAttribute: the emulator does not know attribute {attribute}.", InvalidValue),
@@ -59,7 +79,7 @@ internal static class EmulatedDevice
 
     /// <summary>Throws as hardware refuses a launch. Registers do not count: PTX has virtual ones, of which the hardware's compiler needs fewer, at most what the kernel's launch bounds allow.</summary>
     /// <exception cref="CudaException">The launch is beyond a limit.</exception>
-    public static void CheckLaunch(EmulatedFunction function, in LaunchGeometry geometry, nuint argumentBytes)
+    public void CheckLaunch(EmulatedFunction function, in LaunchGeometry geometry, nuint argumentBytes)
     {
         if (geometry.GridX is 0 or > MaximumGridX || geometry.GridY is 0 or > MaximumGridYz || geometry.GridZ is 0 or > MaximumGridYz)
         {

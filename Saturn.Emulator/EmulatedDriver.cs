@@ -9,7 +9,7 @@ using Saturn.Kernels.Cuda;
 namespace Saturn.Emulator;
 
 /// <summary>
-/// A CUDA driver with one device in software, of compute capability 8.0. Calls are issued at once and run when somebody waits; memory, streams, events and graphs fail where hardware would.
+/// A CUDA driver with one device in software, of compute capability 8.0 or 9.0. Calls are issued at once and run when somebody waits; memory, streams, events and graphs fail where hardware would.
 /// Device addresses are addresses of host memory. Calls may come from any thread that has the context current; they run one at a time.
 /// </summary>
 public sealed unsafe class EmulatedDriver : ICudaDriver
@@ -21,6 +21,7 @@ public sealed unsafe class EmulatedDriver : ICudaDriver
 
     private readonly Lock gate = new();
     private readonly EmulatorOptions options;
+    private readonly EmulatedDevice device;
     private readonly nint context = (nint)Interlocked.Increment(ref lastContext);
     private readonly DeviceAllocations allocations;
     private readonly PinnedMemory pinned;
@@ -39,6 +40,7 @@ public sealed unsafe class EmulatedDriver : ICudaDriver
     public EmulatedDriver(EmulatorOptions? options = null)
     {
         this.options = options ?? new EmulatorOptions();
+        device = EmulatedDevice.Of(this.options.Architecture);
         allocations = new DeviceAllocations(this.options.Checked, this.options.MemoryBytes);
         pinned = new PinnedMemory(this.options.Checked);
         timeline = new Timeline(allocations, this.options);
@@ -75,21 +77,21 @@ public sealed unsafe class EmulatedDriver : ICudaDriver
     public string DeviceName(int ordinal)
     {
         CheckOrdinal(ordinal);
-        return EmulatedDevice.Name;
+        return device.Name;
     }
 
     /// <inheritdoc/>
     public int DeviceAttribute(int ordinal, CudaDeviceAttribute attribute)
     {
         CheckOrdinal(ordinal);
-        return EmulatedDevice.Attribute(attribute);
+        return device.Attribute(attribute);
     }
 
     /// <inheritdoc/>
     public string TargetArchitecture(int ordinal)
     {
         CheckOrdinal(ordinal);
-        return EmulatedDevice.Architecture;
+        return device.Target;
     }
 
     /// <inheritdoc/>
@@ -153,7 +155,7 @@ public sealed unsafe class EmulatedDriver : ICudaDriver
     public nint GetFunction(nint module, string name)
     {
         using Lock.Scope scope = Enter("cuModuleGetFunction");
-        return functions.Add(new EmulatedFunction(modules[module].GetKernel(name), module));
+        return functions.Add(new EmulatedFunction(device, modules[module].GetKernel(name), module));
     }
 
     /// <inheritdoc/>
@@ -176,7 +178,7 @@ public sealed unsafe class EmulatedDriver : ICudaDriver
         using Lock.Scope scope = Enter("cuLaunchKernel");
         EmulatedStream on = Stream(stream);
         EmulatedFunction launched = functions[function];
-        EmulatedDevice.CheckLaunch(launched, geometry, argumentBytes);
+        device.CheckLaunch(launched, geometry, argumentBytes);
         DeviceOperation operation = timeline.Queue.Rent(OperationKind.Launch);
         operation.Function = launched;
         operation.Geometry = geometry;
@@ -199,11 +201,25 @@ public sealed unsafe class EmulatedDriver : ICudaDriver
         {
             if (attribute.Id == ClusterDimension && (attribute.X, attribute.Y, attribute.Z) is not (1, 1, 1))
             {
-                throw new CudaException("cuLaunchKernelEx failed with CUDA_ERROR_NOT_SUPPORTED (801): the emulated device, of compute capability 8.0, has no thread block clusters.", EmulatedDevice.NotSupported);
+                throw new CudaException("cuLaunchKernelEx failed with CUDA_ERROR_NOT_SUPPORTED (801): the emulated device has no thread block clusters.", EmulatedDevice.NotSupported);
             }
         }
 
         Launch(function, geometry, arguments, argumentBytes, stream);
+    }
+
+    /// <inheritdoc/>
+    public TensorMap EncodeTensorMap(in TensorMapSource source, ReadOnlySpan<uint> box)
+    {
+        using Lock.Scope scope = Enter("cuTensorMapEncodeTiled");
+        return TensorMapRecord.Encode(device, source, box);
+    }
+
+    /// <inheritdoc/>
+    public TensorMap EncodeTensorMap(in TensorMapSource source, in PixelBox pixels)
+    {
+        using Lock.Scope scope = Enter("cuTensorMapEncodeIm2col");
+        return TensorMapRecord.Encode(device, source, pixels);
     }
 
     /// <inheritdoc/>

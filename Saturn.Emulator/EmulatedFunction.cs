@@ -4,7 +4,7 @@ using Saturn.Kernels.Cuda;
 namespace Saturn.Emulator;
 
 /// <summary>A kernel as the driver hands it out: its code, and the shared memory that launches may ask for.</summary>
-internal sealed class EmulatedFunction(EmulatedKernel kernel, nint module)
+internal sealed class EmulatedFunction(EmulatedDevice device, EmulatedKernel kernel, nint module)
 {
     /// <summary>The code.</summary>
     public EmulatedKernel Kernel => kernel;
@@ -39,7 +39,7 @@ internal sealed class EmulatedFunction(EmulatedKernel kernel, nint module)
     {
         switch (attribute)
         {
-            case CudaFunctionAttribute.MaximumDynamicSharedSizeBytes when value >= 0 && value <= EmulatedDevice.SharedBytesPerBlockOptIn - kernel.StaticSharedBytes:
+            case CudaFunctionAttribute.MaximumDynamicSharedSizeBytes when value >= 0 && value <= device.SharedBytesPerBlockOptIn - kernel.StaticSharedBytes:
                 MaximumDynamicSharedBytes = value;
                 break;
             case CudaFunctionAttribute.PreferredSharedMemoryCarveout when value is >= -1 and <= 100:
@@ -48,7 +48,7 @@ internal sealed class EmulatedFunction(EmulatedKernel kernel, nint module)
             default:
                 throw new CudaException(
                     $"cuFuncSetAttribute failed with CUDA_ERROR_INVALID_VALUE (1): {attribute} = {value} of kernel {kernel.Name}, which has {kernel.StaticSharedBytes} bytes of static shared memory; a block "
-                    + $"of this device may use {EmulatedDevice.SharedBytesPerBlockOptIn} in all.", EmulatedDevice.InvalidValue);
+                    + $"of this device may use {device.SharedBytesPerBlockOptIn} in all.", EmulatedDevice.InvalidValue);
         }
     }
 }

@@ -24,9 +24,9 @@ internal sealed unsafe class IdleDriver : ICudaDriver
 
     public string DeviceName(int ordinal) => "idle device";
 
-    public int DeviceAttribute(int ordinal, CudaDeviceAttribute attribute) => EmulatedDevice.Attribute(attribute);
+    public int DeviceAttribute(int ordinal, CudaDeviceAttribute attribute) => EmulatedDevice.Ampere.Attribute(attribute);
 
-    public string TargetArchitecture(int ordinal) => EmulatedDevice.Architecture;
+    public string TargetArchitecture(int ordinal) => EmulatedDevice.Ampere.Target;
 
     public nint RetainPrimaryContext(int ordinal) => Handle;
 
@@ -58,6 +58,10 @@ internal sealed unsafe class IdleDriver : ICudaDriver
 
     public void LaunchWithAttributes(
         nint function, in LaunchGeometry geometry, ReadOnlySpan<CudaLaunchAttribute> attributes, void* arguments, nuint argumentBytes, nint stream) => Launches++;
+
+    public TensorMap EncodeTensorMap(in TensorMapSource source, ReadOnlySpan<uint> box) => default;
+
+    public TensorMap EncodeTensorMap(in TensorMapSource source, in PixelBox pixels) => default;
 
     public nint Allocate(long byteLength) => Handle;
 

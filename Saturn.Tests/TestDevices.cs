@@ -27,7 +27,7 @@ public static class TestDevices
 
     private static readonly Dictionary<string, (nint Context, LibCudaDriver Driver)> Kept = [];
 
-    /// <summary>The same, and the host with the tiles of the other vector width than its processor's own: for kernels whose tiles come in two widths.</summary>
+    /// <summary>The device names of the matrix, and the host with the tiles of the other vector width than its processor's own: for kernels whose tiles come in two widths.</summary>
     public static readonly string[] TileNames = Names.Contains("cpu") ? [.. Names, Vector512.IsHardwareAccelerated ? "cpu 256-bit" : "cpu 512-bit"] : Names;
 
     /// <summary>The CUDA devices, real and emulated, in the precisions that use tensor cores.</summary>
@@ -38,6 +38,9 @@ public static class TestDevices
 
     /// <summary>The CUDA drivers, real and emulated, that the tests of the driver contract run on.</summary>
     public static readonly string[] DriverNames = ["emulated", .. Names.Where(name => name.StartsWith("cuda", StringComparison.Ordinal))];
+
+    /// <summary>The devices of compute capability 9.0: the emulated one, and the GPU if it is one.</summary>
+    public static readonly string[] HopperNames = ["emulated:sm_90a", .. Names.Where(IsHopper)];
 
     /// <summary>The same, and the host under observation, where every kernel call takes the way through the observer and is checked against a second run.</summary>
     public static readonly string[] ObservedNames = [.. Names, "cpu observed"];
@@ -56,16 +59,17 @@ public static class TestDevices
 
     private static Device Open(string name, Precision precision) => name switch
     {
-        "emulated" => OpenEmulated(name, precision),
+        "emulated" => OpenEmulated(name, EmulatedArchitecture.Ampere, precision),
+        "emulated:sm_90a" => OpenEmulated(name, EmulatedArchitecture.Hopper, precision),
         _ when name.StartsWith("cuda:", StringComparison.Ordinal) => OpenCuda(name, precision),
         _ => Devices.Open(name, precision: precision),
     };
 
     // Without NVRTC there is nothing to emulate: the test is skipped with the reason.
-    private static CudaDevice OpenEmulated(string name, Precision precision)
+    private static CudaDevice OpenEmulated(string name, EmulatedArchitecture architecture, Precision precision)
     {
         Nvrtc.Require();
-        return new CudaDevice(name, new EmulatedDriver(new EmulatorOptions(Checked: true, Workers: 3)), precision: precision);
+        return new CudaDevice(name, new EmulatedDriver(new EmulatorOptions(Checked: true, Workers: 3, Architecture: architecture)), precision: precision);
     }
 
     /// <summary>Whether a test has lost the context of a CUDA device, so that every further test on it would fail.</summary>
@@ -100,6 +104,17 @@ public static class TestDevices
         }
 
         return Devices.Open(name, precision: precision);
+    }
+
+    private static bool IsHopper(string name)
+    {
+        if (!name.StartsWith("cuda:", StringComparison.Ordinal) || WithoutCuda is not null)
+        {
+            return false;
+        }
+
+        using LibCudaDriver driver = LibCudaDriver.Open();
+        return driver.DeviceAttribute(int.Parse(name["cuda:".Length..], CultureInfo.InvariantCulture), CudaDeviceAttribute.ComputeCapabilityMajor) == 9;
     }
 
     private static string? FindCuda()

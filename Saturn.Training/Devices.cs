@@ -19,7 +19,7 @@ public static class Devices
     private static int traces;
 
     /// <summary>The names that <see cref="Open"/> understands.</summary>
-    public static IReadOnlyList<string> Names { get; } = ["cpu", "cuda", "cuda:N", "emulated", "emulated:fast"];
+    public static IReadOnlyList<string> Names { get; } = ["cpu", "cuda", "cuda:N", "emulated", "emulated:fast", "emulated:sm_90a"];
 
     /// <summary>The device for what names none: <c>SATURN_DEVICE</c>, else the host processor.</summary>
     public static string Default => EnvironmentVariable.Device.Value ?? "cpu";
@@ -27,7 +27,7 @@ public static class Devices
     /// <summary>Opens a device by name, with the observers that the environment asks for around it.</summary>
     /// <param name="name">
     /// <c>cpu</c>; <c>cuda:N</c>, GPU number N of the CUDA driver (<c>cuda</c> is <c>cuda:0</c>); <c>emulated</c>, a GPU in software that runs the CUDA kernels and checks
-    /// every access; or <c>emulated:fast</c>, the same without checks.
+    /// every access; <c>emulated:fast</c>, the same without checks; or <c>emulated:sm_90a</c>, a GPU of compute capability 9.0 in software.
     /// </param>
     /// <param name="threads">Worker threads of the host processor or the emulator; null for one a processor.</param>
     /// <param name="precision">In which arithmetic products run; the host processor has float32 only.</param>
@@ -89,6 +89,7 @@ public static class Devices
         "cuda" => OpenCuda("cuda:0", LibCudaDriver.Open(), 0, precision),
         "emulated" => OpenCuda(name, new EmulatedDriver(new EmulatorOptions(Checked: true, Workers: threads)), 0, precision),
         "emulated:fast" => OpenCuda(name, new EmulatedDriver(new EmulatorOptions(Checked: false, Workers: threads)), 0, precision),
+        "emulated:sm_90a" => OpenCuda(name, new EmulatedDriver(new EmulatorOptions(Checked: true, Workers: threads, Architecture: EmulatedArchitecture.Hopper)), 0, precision),
         _ when name.StartsWith(CudaPrefix, StringComparison.Ordinal)
             && int.TryParse(name.AsSpan(CudaPrefix.Length), NumberStyles.None, CultureInfo.InvariantCulture, out int ordinal) => OpenCuda(name, LibCudaDriver.Open(), ordinal, precision),
         _ => throw new ArgumentException($"Unknown device '{name}'; this build knows: {string.Join(", ", Names)}."),

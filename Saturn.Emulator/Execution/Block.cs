@@ -11,6 +11,9 @@ namespace Saturn.Emulator.Execution;
 /// </summary>
 internal sealed unsafe class Block : IDisposable
 {
+    // So many failed tests of barrier objects, with nothing happening between them, are taken for an endless loop.
+    private const long MostFruitlessPolls = 1 << 16;
+
     private readonly List<Warp> warps = [];
     private readonly DeviceAllocation?[] lastAllocation;
     private readonly DeviceAllocations allocations;
@@ -26,7 +29,8 @@ internal sealed unsafe class Block : IDisposable
         Arguments = arguments;
         this.allocations = allocations;
         IsChecked = isChecked;
-        Shared = new SharedMemory(isChecked);
+        Shared = new SharedMemory(isChecked, kernel.HasAsynchronous);
+        Copies = new BulkCopies(this);
         lastAllocation = new DeviceAllocation?[kernel.InstructionCount];
         LaneCounts = counts ? new long[kernel.InstructionCount] : null;
         CreateWarps();
@@ -45,6 +49,14 @@ internal sealed unsafe class Block : IDisposable
     /// <summary>Lanes that executed each instruction, summed over all executions; null where nobody asks.</summary>
     public long[]? LaneCounts { get; }
 
+    /// <summary>Bulk copies that are under way.</summary>
+    public BulkCopies Copies { get; }
+
+    /// <summary>Tests of barrier objects that failed since anything changed.</summary>
+    public long FruitlessPolls { get; set; }
+
+    public int WarpCount => warps.Count;
+
     public uint X { get; private set; }
 
     public uint Y { get; private set; }
@@ -61,6 +73,9 @@ internal sealed unsafe class Block : IDisposable
     {
         (X, Y, Z) = (x, y, z);
         Shared.Reset(Kernel.StaticSharedBytes + (int)Geometry.SharedBytes);
+        Shared.Barriers.Reset(warps.Count);
+        Copies.Clear();
+        FruitlessPolls = 0;
         foreach (Warp warp in warps)
         {
             Kernel.WriteBlockRegisters(warp);
@@ -70,23 +85,40 @@ internal sealed unsafe class Block : IDisposable
 
         while (true)
         {
-            bool anyWaits = false;
+            bool isFinished = true;
+            bool progressed = false;
+            long events = Shared.Barriers.Events;
             foreach (Warp warp in warps)
             {
-                if (warp.State == WarpState.Running)
+                if (warp.State is WarpState.Running or WarpState.Waiting)
                 {
                     warp.Run();
+                    progressed |= warp.HasProgressed;
                 }
 
-                anyWaits |= warp.State == WarpState.AtBarrier;
+                isFinished &= warp.State == WarpState.Finished;
             }
 
-            if (!anyWaits)
+            if (isFinished)
             {
+                CheckEnd();
                 return;
             }
 
-            OpenBarriers();
+            FruitlessPolls = events == Shared.Barriers.Events ? FruitlessPolls : 0;
+            if (progressed || OpenBarriers())
+            {
+                continue;
+            }
+
+            if (Copies.Count > 0)
+            {
+                Copies.EndOne();
+            }
+            else if (FruitlessPolls is 0 or > MostFruitlessPolls)
+            {
+                throw Deadlock();
+            }
         }
     }
 
@@ -162,7 +194,7 @@ internal sealed unsafe class Block : IDisposable
     }
 
     // A barrier opens when the threads it counts have come: all that have not finished, or the number that the instruction gives.
-    private void OpenBarriers()
+    private bool OpenBarriers()
     {
         foreach (Warp candidate in warps)
         {
@@ -185,7 +217,7 @@ internal sealed unsafe class Block : IDisposable
 
                     arrived += Lanes.Count;
                 }
-                else if (warp.State == WarpState.AtBarrier)
+                else if (warp.State is WarpState.AtBarrier or WarpState.Waiting)
                 {
                     missing++;
                 }
@@ -194,12 +226,55 @@ internal sealed unsafe class Block : IDisposable
             if (candidate.Barrier->B >= 0 ? arrived >= ((int*)(candidate.Registers + candidate.Barrier->B))[0] : missing == 0)
             {
                 Open(candidate.Barrier, number);
-                return;
+                return true;
             }
         }
 
-        Warp stuck = warps.Find(warp => warp.State == WarpState.AtBarrier)!;
-        throw Fail(stuck, stuck.Barrier, 0, "waits for ever: the other warps of the block wait at other barriers or have finished");
+        return false;
+    }
+
+    // Nobody can go on, and no copy is under way.
+    private EmulatorException Deadlock()
+    {
+        Warp? waiting = warps.Find(warp => warp.State == WarpState.Waiting);
+        if (waiting is null)
+        {
+            Warp stuck = warps.Find(warp => warp.State == WarpState.AtBarrier)!;
+            return Fail(stuck, stuck.Barrier, 0, "waits for ever: the other warps of the block wait at other barriers or have finished");
+        }
+
+        (nint place, uint lanes) = waiting.FindWait();
+        Instruction* instruction = (Instruction*)place;
+        string others = string.Concat(warps.Where(warp => warp != waiting && warp.State is WarpState.Waiting or WarpState.AtBarrier)
+            .Select(warp => $"; warp {warp.Index} waits at {Kernel.Locate(warp.State == WarpState.AtBarrier ? warp.Barrier : (Instruction*)warp.FindWait().Instruction)}"));
+        return waiting.Fail(instruction, lanes, $"waits for ever in warp {waiting.Index} for {BarrierHandlers.Missing(waiting, instruction, lanes)}{others}");
+    }
+
+    private void CheckEnd()
+    {
+        if (!IsChecked || !Kernel.HasAsynchronous)
+        {
+            return;
+        }
+
+        if (Copies.Count > 0)
+        {
+            BulkCopy copy = Copies.Youngest;
+            throw copy.Warp.Fail(copy.Instruction, 1u << copy.Lane, "was not waited for before the block's end");
+        }
+
+        foreach (Warp warp in warps)
+        {
+            if (warp.Products.Count > 0)
+            {
+                throw warp.Fail(warp.Products[0].Instruction, Lanes.All, "was not waited for before the block's end");
+            }
+
+            if (warp.ProductHash != warps[warp.Index & ~3].ProductHash)
+            {
+                throw new EmulatorException($"Kernel {Kernel.Name}, block ({X}, {Y}, {Z}): warps {warp.Index & ~3} and {warp.Index} of one warpgroup executed different products (wgmma.mma_async).");
+            }
+        }
     }
 
     private void Open(Instruction* barrier, int number)
@@ -210,13 +285,18 @@ internal sealed unsafe class Block : IDisposable
         }
 
         Shared.Epoch++;
+        Span<int> met = stackalloc int[warps.Count];
+        int count = 0;
         foreach (Warp warp in warps)
         {
             if (warp.State == WarpState.AtBarrier && BarrierNumber(warp) == number)
             {
                 warp.Release();
+                met[count++] = warp.Index;
             }
         }
+
+        Shared.Barriers.Share(met[..count]);
     }
 
     private static int BarrierNumber(Warp warp) => ((int*)(warp.Registers + warp.Barrier->A))[0];

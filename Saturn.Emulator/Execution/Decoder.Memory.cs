@@ -19,8 +19,14 @@ internal sealed unsafe partial class Decoder
             case "atom" or "red":
                 DecodeAtomic();
                 break;
+            case "cp" when Parts.Length > 4 && Parts[2] == "bulk":
+                DecodeBulkCopy();
+                break;
             case "cp":
                 DecodeAsynchronousCopy();
+                break;
+            case "fence" when Parts[1] == "proxy" && Parts[2] == "async":
+                result.Handler = &BarrierHandlers.FenceProxy;
                 break;
             case "ldmatrix":
                 DecodeLoadMatrix();

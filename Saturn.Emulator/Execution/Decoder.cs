@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Saturn.Emulator.Execution.Operations;
 using Saturn.Emulator.Ptx;
 
 namespace Saturn.Emulator.Execution;
@@ -58,7 +59,7 @@ internal sealed unsafe partial class Decoder
 
         // Falling off the end is a return.
         code[^1] = new Instruction { Guard = -1, Kind = InstructionKind.Exit };
-        return new EmulatedKernel(module, kernel, code, [.. presets], lists, fileBytes, predicates.Count);
+        return new EmulatedKernel(module, kernel, code, [.. presets], lists, fileBytes, predicates.Count, hasAsynchronous);
     }
 
     private string[] Parts => source.Parts;
@@ -111,6 +112,19 @@ internal sealed unsafe partial class Decoder
                 break;
             case "mma":
                 DecodeMatrix();
+                break;
+            case "mbarrier":
+                DecodeSharedBarrier();
+                break;
+            case "wgmma":
+                DecodeWarpgroup();
+                break;
+            case "elect":
+                DecodeElect();
+                break;
+            case "setmaxnreg" or "griddepcontrol":
+                // PTX registers are virtual, and kernels run one after another.
+                result.Handler = &CollectiveHandlers.Nothing;
                 break;
             default:
                 throw Unsupported();

@@ -42,11 +42,13 @@ internal readonly record struct Preset(int Offset, PresetKind Kind, ulong Value,
 /// <summary>One kernel, decoded: its instructions, the layout of a warp's registers, and the memory it needs.</summary>
 internal sealed unsafe class EmulatedKernel : IDisposable
 {
+    private const int LongestText = 160;
+
     private readonly PtxKernel source;
     private readonly Preset[] presets;
     private readonly List<nint> registerLists;
 
-    public EmulatedKernel(LoadedModule module, PtxKernel source, Instruction[] code, Preset[] presets, List<nint> registerLists, int registerFileBytes, int predicateCount)
+    public EmulatedKernel(LoadedModule module, PtxKernel source, Instruction[] code, Preset[] presets, List<nint> registerLists, int registerFileBytes, int predicateCount, bool hasAsynchronous)
     {
         Module = module;
         this.source = source;
@@ -54,6 +56,7 @@ internal sealed unsafe class EmulatedKernel : IDisposable
         this.registerLists = registerLists;
         RegisterFileBytes = registerFileBytes;
         PredicateCount = predicateCount;
+        HasAsynchronous = hasAsynchronous;
         Code = (Instruction*)NativeMemory.Alloc((nuint)code.Length, (nuint)sizeof(Instruction));
         code.CopyTo(new Span<Instruction>(Code, code.Length));
         InstructionCount = code.Length;
@@ -84,6 +87,9 @@ internal sealed unsafe class EmulatedKernel : IDisposable
     public int RegisterFileBytes { get; }
 
     public int PredicateCount { get; }
+
+    /// <summary>Whether it uses barrier objects, bulk copies or products of warpgroups.</summary>
+    public bool HasAsynchronous { get; }
 
     /// <summary>Opcodes of the kernel, for the census.</summary>
     public IEnumerable<string> Opcodes => source.Instructions.Select(instruction => instruction.Opcode);
@@ -123,8 +129,12 @@ internal sealed unsafe class EmulatedKernel : IDisposable
         }
     }
 
-    /// <summary>The instruction as written.</summary>
-    public string Text(Instruction* instruction) => Module.Source.Lines[Of(instruction).Line - 1].Trim().TrimEnd(';');
+    /// <summary>The instruction as written; of one with very many operands the beginning.</summary>
+    public string Text(Instruction* instruction)
+    {
+        string text = Module.Source.Lines[Of(instruction).Line - 1].Trim().TrimEnd(';');
+        return text.Length <= LongestText ? text : text[..LongestText] + "…";
+    }
 
     /// <summary>PTX line and source line of an instruction.</summary>
     public string Locate(Instruction* instruction)

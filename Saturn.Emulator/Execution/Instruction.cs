@@ -20,6 +20,9 @@ internal enum InstructionKind : byte
 
     /// <summary>A whole-warp operation with a member mask: the lanes named in it must come together first.</summary>
     Collective,
+
+    /// <summary>A wait for a barrier object: the handler says by <see cref="Warp.GivesUp"/> that it is not over, and the lanes try again later.</summary>
+    Wait,
 }
 
 /// <summary>

@@ -26,7 +26,17 @@ internal sealed unsafe class SharedMemory : IDisposable
     private Shadow* shadows;
     private int capacity;
 
-    public SharedMemory(bool isChecked) => this.isChecked = isChecked;
+    public SharedMemory(bool isChecked, bool hasAsynchronous)
+    {
+        this.isChecked = isChecked;
+        Asynchronous = isChecked && hasAsynchronous ? new AsynchronousShadow(Barriers) : null;
+    }
+
+    /// <summary>The barrier objects.</summary>
+    public SharedBarriers Barriers { get; } = new();
+
+    /// <summary>What bulk copies and products of warpgroups do, where that is checked.</summary>
+    public AsynchronousShadow? Asynchronous { get; }
 
     public byte* Data => data;
 
@@ -43,12 +53,13 @@ internal sealed unsafe class SharedMemory : IDisposable
         {
             Dispose();
             capacity = (length + 1023) / 1024 * 1024;
-            data = (byte*)NativeMemory.AlignedAlloc((nuint)capacity, 128);
+            data = (byte*)NativeMemory.AlignedAlloc((nuint)capacity, 1024);
             shadows = isChecked ? (Shadow*)NativeMemory.Alloc((nuint)capacity / 4, (nuint)sizeof(Shadow)) : null;
         }
 
         Length = length;
         Epoch = 0;
+        Asynchronous?.Reset(length);
         if (isChecked)
         {
             new Span<byte>(data, length).Fill(0xFF);
@@ -59,6 +70,11 @@ internal sealed unsafe class SharedMemory : IDisposable
     /// <summary>Notes a read; returns what is wrong with it, or null.</summary>
     public string? Read(uint offset, int size, int warp)
     {
+        if (Asynchronous?.Access(offset, size, warp, isStore: false) is string asynchronous)
+        {
+            return asynchronous;
+        }
+
         uint now = Epoch * WarpBits;
         uint me = now + (uint)warp + 1;
         for (uint left = (uint)size, at = offset; left > 0;)
@@ -100,6 +116,11 @@ internal sealed unsafe class SharedMemory : IDisposable
     /// <summary>Notes a write; returns what is wrong with it, or null. Atomic operations do not race with each other.</summary>
     public string? Write(uint offset, int size, int warp, bool atomic = false)
     {
+        if (Asynchronous?.Access(offset, size, warp, isStore: true) is string asynchronous)
+        {
+            return asynchronous;
+        }
+
         uint now = Epoch * WarpBits;
         uint me = now + (uint)warp + 1;
         for (uint left = (uint)size, at = offset; left > 0;)
@@ -135,6 +156,46 @@ internal sealed unsafe class SharedMemory : IDisposable
             shadow.Bytes |= bytes << 8;
             at += inWord;
             left -= inWord;
+        }
+
+        return null;
+    }
+
+    /// <summary>Notes that a bulk copy has written 16 bytes.</summary>
+    public void WriteByCopy(uint offset, SharedBarrier barrier)
+    {
+        if (!isChecked)
+        {
+            return;
+        }
+
+        Asynchronous?.EndCopy(offset, barrier);
+        for (uint word = offset / 4; word < offset / 4 + 4; word++)
+        {
+            // All bytes written, by nobody with whom others could race.
+            shadows[word] = new Shadow { Bytes = 0xF << 8 };
+        }
+    }
+
+    /// <summary>Notes that a product of a warpgroup reads 16 bytes; returns what is wrong with it, or null.</summary>
+    public string? ReadByProduct(uint offset, int warp)
+    {
+        if (!isChecked)
+        {
+            return null;
+        }
+
+        if (Asynchronous?.ReadByProduct(offset, warp) is string wrong)
+        {
+            return wrong;
+        }
+
+        for (uint word = offset / 4; word < offset / 4 + 4; word++)
+        {
+            if ((shadows[word].Bytes >> 8 & 0xF) != 0xF)
+            {
+                return $"reads shared memory at offset {word * 4} that was never written in this block";
+            }
         }
 
         return null;

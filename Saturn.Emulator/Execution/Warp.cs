@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using Saturn.Emulator.Execution.Operations;
 
 namespace Saturn.Emulator.Execution;
 
@@ -7,6 +8,9 @@ internal enum WarpState
 {
     Running,
     AtBarrier,
+
+    /// <summary>Some lanes wait for a barrier object, and no others can run.</summary>
+    Waiting,
     Finished,
 }
 
@@ -23,6 +27,9 @@ internal sealed unsafe class Warp(Block block, int index)
 
         /// <summary>Waits at a collective operation or a barrier for lanes that have not come yet.</summary>
         public bool IsParked;
+
+        /// <summary>Waits for a barrier object; it tries again when the warp runs next.</summary>
+        public bool IsWaiting;
     }
 
     // A warp that runs this many instructions without meeting a barrier is taken for an endless loop.
@@ -32,6 +39,9 @@ internal sealed unsafe class Warp(Block block, int index)
     private int groupCount;
     private Group current;
     private int nextCounter;
+    private bool isUnsatisfied;
+    private bool hasPolled;
+    private bool hasGivenUp;
 
     /// <summary>The register file; immediates and special registers come first.</summary>
     public byte* Registers;
@@ -65,6 +75,20 @@ internal sealed unsafe class Warp(Block block, int index)
     /// <summary>Number of the group of asynchronous copies that is open.</summary>
     public int CopyGroup { get; set; }
 
+    /// <summary>Products of the warpgroup that were issued and not yet waited for, with the sums that they hold.</summary>
+    public List<PendingProduct> Products { get; } = [];
+
+    public List<HeldSums> Held { get; } = [];
+
+    /// <summary>Number of the group of products that is open.</summary>
+    public int ProductGroup { get; set; }
+
+    /// <summary>All products so far as one number, which is the same in all warps of a warpgroup.</summary>
+    public int ProductHash { get; set; }
+
+    /// <summary>Whether a wait was over since <see cref="Run"/> was called last, or the warp got further than to one.</summary>
+    public bool HasProgressed { get; private set; }
+
     /// <summary>Targets of an indexed branch, one a lane.</summary>
     public int[] Targets { get; } = new int[Lanes.Count];
 
@@ -79,6 +103,45 @@ internal sealed unsafe class Warp(Block block, int index)
         State = lanes == 0 ? WarpState.Finished : WarpState.Running;
         Copies.Clear();
         CopyGroup = 0;
+        Products.Clear();
+        Held.Clear();
+        ProductGroup = 0;
+        ProductHash = 0;
+        isUnsatisfied = false;
+        hasPolled = false;
+    }
+
+    /// <summary>
+    /// A wait that is not over: the lanes try again later, except that one which only tests fails after the others have run once.
+    /// </summary>
+    /// <returns>Whether it is to fail now.</returns>
+    public bool GivesUp(bool onlyTests)
+    {
+        if (onlyTests && hasPolled)
+        {
+            hasPolled = false;
+            hasGivenUp = true;
+            block.FruitlessPolls++;
+            return true;
+        }
+
+        hasPolled = onlyTests;
+        isUnsatisfied = true;
+        return false;
+    }
+
+    /// <summary>The instruction that the warp waits at for a barrier object, and the lanes that do.</summary>
+    public (nint Instruction, uint Lanes) FindWait()
+    {
+        for (int i = 0; i < groupCount; i++)
+        {
+            if (groups[i].IsWaiting)
+            {
+                return ((nint)(block.Kernel.Code + groups[i].Counter), groups[i].Mask);
+            }
+        }
+
+        return (0, 0);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -93,6 +156,18 @@ internal sealed unsafe class Warp(Block block, int index)
     {
         Instruction* code = block.Kernel.Code;
         uint* predicates = Predicates;
+        HasProgressed = State == WarpState.Running;
+        if (State == WarpState.Waiting)
+        {
+            for (int i = 0; i < groupCount; i++)
+            {
+                groups[i].IsWaiting = false;
+            }
+
+            State = WarpState.Running;
+            TakeLowest();
+        }
+
         int counter = current.Counter;
         uint mask = current.Mask;
         long steps = 0;
@@ -168,6 +243,26 @@ internal sealed unsafe class Warp(Block block, int index)
                     State = WarpState.AtBarrier;
                     Steps += steps;
                     return;
+                case InstructionKind.Wait:
+                    if (active != mask)
+                    {
+                        // Lanes that do not wait go on alone.
+                        Park(counter + 1, mask & ~active, parked: false);
+                        mask = active;
+                    }
+
+                    instruction->Handler(this, instruction, active);
+                    if (isUnsatisfied)
+                    {
+                        isUnsatisfied = false;
+                        Park(counter, mask, waiting: true);
+                        goto Switch;
+                    }
+
+                    HasProgressed |= !hasGivenUp;
+                    hasGivenUp = false;
+                    counter++;
+                    break;
                 case InstructionKind.IndexedBranch:
                     instruction->Handler(this, instruction, active);
                     for (int lane = 0; lane < Lanes.Count; lane++)
@@ -224,7 +319,7 @@ internal sealed unsafe class Warp(Block block, int index)
 
     private void Diverge(int target, uint lanes) => Park(target, lanes, parked: false);
 
-    private void Park(int counter, uint lanes, bool parked = true)
+    private void Park(int counter, uint lanes, bool parked = true, bool waiting = false)
     {
         for (int i = 0; i < groupCount; i++)
         {
@@ -233,12 +328,13 @@ internal sealed unsafe class Warp(Block block, int index)
                 // Lanes that come to a waiting group may complete it: it is looked at again.
                 groups[i].Mask |= lanes;
                 groups[i].IsParked = parked && groups[i].IsParked;
+                groups[i].IsWaiting &= waiting;
                 UpdateNextCounter();
                 return;
             }
         }
 
-        groups[groupCount++] = new Group { Counter = counter, Mask = lanes, IsParked = parked };
+        groups[groupCount++] = new Group { Counter = counter, Mask = lanes, IsParked = parked && !waiting, IsWaiting = waiting };
         UpdateNextCounter();
     }
 
@@ -261,9 +357,11 @@ internal sealed unsafe class Warp(Block block, int index)
         }
 
         int best = -1;
+        bool anyWaits = false;
         for (int i = 0; i < groupCount; i++)
         {
-            if (!groups[i].IsParked && (best < 0 || groups[i].Counter < groups[best].Counter))
+            anyWaits |= groups[i].IsWaiting;
+            if (!groups[i].IsParked && !groups[i].IsWaiting && (best < 0 || groups[i].Counter < groups[best].Counter))
             {
                 best = i;
             }
@@ -271,6 +369,12 @@ internal sealed unsafe class Warp(Block block, int index)
 
         if (best < 0)
         {
+            if (anyWaits)
+            {
+                State = WarpState.Waiting;
+                return false;
+            }
+
             ResolveParked();
             best = 0;
         }

@@ -124,6 +124,7 @@ internal sealed class PtxOperand
     /// <summary>The offset of an address or of a variable's name.</summary>
     public long Offset { get; init; }
 
+    /// <summary>The elements of a vector, or the coordinates behind an address.</summary>
     public PtxOperand[] Elements { get; init; } = [];
 
     /// <summary>The second destination of d|p.</summary>

@@ -487,8 +487,10 @@ internal sealed class PtxParser
                 text = "";
             }
 
+            // The coordinates of a tensor: [map, {x, y}].
+            PtxOperand[] elements = Accept(',') ? ParseOperand().Elements : [];
             Expect(']');
-            return new PtxOperand { Kind = PtxOperandKind.Address, Text = text, Offset = offset };
+            return new PtxOperand { Kind = PtxOperandKind.Address, Text = text, Offset = offset, Elements = elements };
         }
 
         bool negated = Accept('!') || Accept('-');

@@ -1,5 +1,6 @@
 using System.Diagnostics.CodeAnalysis;
 using Saturn.Kernels.Cuda.Compilation;
+using Saturn.Kernels.Diagnostics;
 using Saturn.Kernels.Families;
 
 namespace Saturn.Kernels.Cuda;
@@ -25,6 +26,7 @@ internal sealed class CudaConvolution : IConvolutionKernels
     private readonly INormalizationKernels normalization;
     private readonly CudaFilterGradient filterGradient;
     private readonly CudaTensorConvolution? tensor;
+    private readonly CudaWarpgroupConvolution? warpgroup;
     private readonly TiledPass forward;
     private readonly TiledPass dataGradient;
     private readonly CudaKernel<GroupedConvolutionArguments> groupedForward;
@@ -38,6 +40,10 @@ internal sealed class CudaConvolution : IConvolutionKernels
     {
         this.normalization = normalization;
         tensor = precision == Precision.Fp32 ? null : new CudaTensorConvolution(context);
+
+        // Nobody has measured these yet, so they run only where somebody asks for them; convolution_tensor.cu computes the same.
+        bool byWarpgroups = precision == Precision.Bf16 && EnvironmentVariable.Wgmma.IsOn && CudaWarpgroupConvolution.IsSupported(context);
+        warpgroup = byWarpgroups ? new CudaWarpgroupConvolution(context) : null;
         CudaModule tiled = context.Module(KernelSource.BuiltIn("convolution.cu", typeof(ConvolutionArguments)));
         CudaModule grouped = context.Module(KernelSource.BuiltIn("convolution_grouped.cu", typeof(GroupedConvolutionArguments), typeof(GroupedFilterArguments)));
         forward = new TiledPass(tiled, "forward");
@@ -49,11 +55,20 @@ internal sealed class CudaConvolution : IConvolutionKernels
 
     /// <inheritdoc/>
     public BatchStatistics Statistics(in ConvolutionShape shape) =>
-        UsesTensorCores(shape) ? CudaTensorConvolution.Statistics(shape) : BatchStatistics.Moments;
+        IsForWarpgroups(shape) ? CudaWarpgroupConvolution.Statistics(shape)
+        : UsesTensorCores(shape) ? CudaTensorConvolution.Statistics(shape)
+        : BatchStatistics.Moments;
 
     /// <inheritdoc/>
     public void Forward(in ConvolutionShape shape, DeviceBuffer input, DeviceBuffer weight, DeviceBuffer bias, DeviceBuffer output, DeviceBuffer statistics)
     {
+        // Without statistics, whose form is promised by the sizes alone, float32 images may go another way.
+        if (IsForWarpgroups(shape) && (input.Type == ElementType.BFloat16 || !statistics.IsNone))
+        {
+            warpgroup.Forward(shape, input, weight, bias, output, statistics);
+            return;
+        }
+
         if (UsesTensorCores(shape))
         {
             tensor.Forward(shape, input, weight, bias, output, statistics);
@@ -114,6 +129,12 @@ internal sealed class CudaConvolution : IConvolutionKernels
     /// <inheritdoc/>
     public void DataGradient(in ConvolutionShape shape, DeviceBuffer outputGradient, DeviceBuffer weight, DeviceBuffer inputGradient, GradientMode mode)
     {
+        if (warpgroup is not null && outputGradient.Type == ElementType.BFloat16 && CudaWarpgroupConvolution.FitsGradient(shape))
+        {
+            warpgroup.DataGradient(shape, outputGradient, weight, inputGradient, mode);
+            return;
+        }
+
         if (UsesTensorCores(shape))
         {
             tensor.DataGradient(shape, outputGradient, weight, inputGradient, mode);
@@ -184,6 +205,10 @@ internal sealed class CudaConvolution : IConvolutionKernels
     /// <inheritdoc/>
     public void CombineFilterGradient(in Shape weight, int count, DeviceBuffer parts, DeviceBuffer weightGradient) =>
         filterGradient.Combine(weight, count, weight.Pitch, parts, weightGradient, GradientMode.Overwrite);
+
+    /// <summary>Whether warpgroups run the forward pass. A linear layer, whose images are single pixels, may be in float32 under any precision.</summary>
+    [MemberNotNullWhen(true, nameof(warpgroup))]
+    private bool IsForWarpgroups(in ConvolutionShape shape) => warpgroup is not null && shape.InputHeight * shape.InputWidth > 1 && CudaWarpgroupConvolution.FitsForward(shape);
 
     [MemberNotNullWhen(true, nameof(tensor))]
     private bool UsesTensorCores(in ConvolutionShape shape) => tensor is not null && CudaTensorConvolution.Fits(shape);

@@ -80,6 +80,18 @@ public unsafe interface ICudaDriver : IDisposable
     void LaunchWithAttributes(
         nint function, in LaunchGeometry geometry, ReadOnlySpan<CudaLaunchAttribute> attributes, void* arguments, nuint argumentBytes, nint stream);
 
+    /// <summary>Describes boxes of a tensor for bulk copies (<c>cuTensorMapEncodeTiled</c>; compute capability 9.0, CUDA 12).</summary>
+    /// <param name="source">The tensor.</param>
+    /// <param name="box">Elements that a copy moves along each dimension: 1 to 256, innermost a multiple of 16 bytes.</param>
+    /// <returns>The map, for a kernel's arguments.</returns>
+    TensorMap EncodeTensorMap(in TensorMapSource source, ReadOnlySpan<uint> box);
+
+    /// <summary>Describes pixels of a batch of images for bulk copies (<c>cuTensorMapEncodeIm2col</c> with four dimensions; compute capability 9.0, CUDA 12).</summary>
+    /// <param name="source">The images: sizes and steps of channels, columns, rows, images.</param>
+    /// <param name="pixels">The pixels.</param>
+    /// <returns>The map, for a kernel's arguments.</returns>
+    TensorMap EncodeTensorMap(in TensorMapSource source, in PixelBox pixels);
+
     /// <summary>Allocates device memory at once (<c>cuMemAlloc_v2</c>), aligned to at least 256 bytes. Synchronises.</summary>
     /// <exception cref="DeviceOutOfMemoryException">There is no room.</exception>
     nint Allocate(long byteLength);

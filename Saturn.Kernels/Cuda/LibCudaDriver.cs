@@ -17,6 +17,11 @@ public sealed unsafe class LibCudaDriver : ICudaDriver
     private const uint NonBlockingStream = 1;
     private const uint EventWithoutTiming = 2;
     private const int CaptureThreadLocal = 1;
+
+    // CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE.
+    private const int NoInterleave = 0;
+    private const int Promotion256Bytes = 3;
+    private const int ZeroFill = 0;
     private const int ErrorLogBuffer = 5;
     private const int ErrorLogBufferSize = 6;
 
@@ -221,6 +226,39 @@ public sealed unsafe class LibCudaDriver : ICudaDriver
     }
 
     /// <inheritdoc/>
+    public TensorMap EncodeTensorMap(in TensorMapSource source, ReadOnlySpan<uint> box)
+    {
+        RequireTensorMaps(cuda.TensorMapEncodeTiled);
+        byte* storage = stackalloc byte[2 * sizeof(TensorMap)];
+        TensorMap* map = Aligned(storage);
+        fixed (ulong* sizes = source.Sizes, strides = source.Strides)
+        fixed (uint* boxes = box, steps = source.Steps)
+        {
+            int result = cuda.TensorMapEncodeTiled(
+                map, (int)source.Element, (uint)source.Sizes.Length, source.Address, sizes, strides, boxes, steps, NoInterleave, (int)source.Swizzle, Promotion256Bytes, ZeroFill);
+            return result == 0 ? *map : throw Error(result, "cuTensorMapEncodeTiled", $"{source.ToString()}, box {string.Join(" × ", box.ToArray())}");
+        }
+    }
+
+    /// <inheritdoc/>
+    public TensorMap EncodeTensorMap(in TensorMapSource source, in PixelBox pixels)
+    {
+        RequireTensorMaps(cuda.TensorMapEncodeIm2col);
+        byte* storage = stackalloc byte[2 * sizeof(TensorMap)];
+        TensorMap* map = Aligned(storage);
+        int* lower = stackalloc int[2] { pixels.FirstColumn, pixels.FirstRow };
+        int* upper = stackalloc int[2] { pixels.LastColumn, pixels.LastRow };
+        fixed (ulong* sizes = source.Sizes, strides = source.Strides)
+        fixed (uint* steps = source.Steps)
+        {
+            int result = cuda.TensorMapEncodeIm2col(
+                map, (int)source.Element, (uint)source.Sizes.Length, source.Address, sizes, strides, lower, upper, (uint)pixels.Channels, (uint)pixels.Pixels, steps, NoInterleave,
+                (int)source.Swizzle, Promotion256Bytes, ZeroFill);
+            return result == 0 ? *map : throw Error(result, "cuTensorMapEncodeIm2col", $"{source.ToString()}, {pixels}");
+        }
+    }
+
+    /// <inheritdoc/>
     public nint Allocate(long byteLength)
     {
         nint address;
@@ -395,6 +433,17 @@ public sealed unsafe class LibCudaDriver : ICudaDriver
         }
 
         return text.ToString();
+    }
+
+    // The driver wants the map at a multiple of 64 bytes.
+    private static TensorMap* Aligned(byte* storage) => (TensorMap*)(((nint)storage + 63) & ~63);
+
+    private void RequireTensorMaps(void* function)
+    {
+        if (function == null)
+        {
+            throw new CudaException($"Bulk copies need tensor maps (cuTensorMapEncodeTiled), which this driver lacks: install one of CUDA 12.0 or newer. [{version}]");
+        }
     }
 
     private string DescribeModule(string name, int length, byte[] log)

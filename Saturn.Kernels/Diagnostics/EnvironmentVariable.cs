@@ -63,6 +63,12 @@ public sealed record EnvironmentVariable(string Name, string Values, string Defa
         "SATURN_CUBLAS", "a library or its folder, or `off`", "searched for",
         "NVIDIA's cuBLAS (11, 12 or 13), which large plain matrix products on a GPU take where it is found; `off` leaves them to Saturn's own kernels. With another library, or none, sums are added in another order.");
 
+    /// <summary>Convolutions by warpgroups.</summary>
+    public static EnvironmentVariable Wgmma { get; } = new(
+        "SATURN_WGMMA", "`1`", "not set",
+        "On devices of compute capability 9.0 and under `--precision bf16`, runs convolutions of one group, and data gradients with stride 1, by bulk copies and products of warpgroups "
+        + "(`kernels/convolution_wgmma.cu`) instead of `mma.sync`. Tested on the emulator only, and not measured on hardware.");
+
     /// <summary>The interpreter of side-by-side measurements.</summary>
     public static EnvironmentVariable PeerPython { get; } = new(
         "SATURN_PEER_PYTHON", "a Python interpreter", "`/usr/bin/python3`", "The interpreter with PyTorch that `saturn bench` measures beside Saturn; `tools/install-peers.sh` installs one.");
@@ -80,7 +86,7 @@ public sealed record EnvironmentVariable(string Name, string Values, string Defa
 
     /// <summary>All variables, in the order of the documentation.</summary>
     public static IReadOnlyList<EnvironmentVariable> All { get; } =
-        [Device, Debug, Sync, Validate, Leaks, Trace, CacheDirectory, Dump, Nvrtc, CudaDriver, Cublas, PeerPython, Data, TestDevices, RequireNvrtc];
+        [Device, Debug, Sync, Validate, Leaks, Trace, CacheDirectory, Dump, Nvrtc, CudaDriver, Cublas, Wgmma, PeerPython, Data, TestDevices, RequireNvrtc];
 
     /// <summary>The text it holds; null where it is not set or empty.</summary>
     public string? Value => Environment.GetEnvironmentVariable(Name) is { Length: > 0 } value ? value : null;

@@ -48,6 +48,23 @@ public sealed class EmulatedTrainingTests
     }
 
     [Test]
+    public void A_device_of_compute_capability_9_computes_the_same_bits()
+    {
+        Nvrtc.Require();
+        Run[] runs = [.. new[] { EmulatedArchitecture.Ampere, EmulatedArchitecture.Hopper }.Select(architecture =>
+        {
+            using CudaDevice device = new("emulated", new EmulatedDriver(new EmulatorOptions(Checked: architecture == EmulatedArchitecture.Hopper, Workers: 2, Architecture: architecture)));
+            return Train(device);
+        })];
+        Assert.That(runs[1].Losses, Is.EqualTo(runs[0].Losses));
+        Assert.That(runs[1].Parameters.Keys, Is.EquivalentTo(runs[0].Parameters.Keys));
+        foreach ((string name, float[] values) in runs[0].Parameters)
+        {
+            Assert.That(runs[1].Parameters[name], Is.EqualTo(values), name);
+        }
+    }
+
+    [Test]
     public void A_training_step_never_waits_for_the_device()
     {
         Nvrtc.Require();

@@ -17,9 +17,9 @@ public sealed class CoverageTests
         Nvrtc.Require();
         using KernelCompiler compiler = KernelCompiler.Create();
         SortedSet<string> opcodes = new(StringComparer.Ordinal);
-        foreach (KernelSource source in BuiltInKernels.All())
+        foreach ((KernelSource source, string target) in BuiltInKernels.All().SelectMany(source => ((string[])["compute_80", "compute_90a"]).Select(target => (source, target))))
         {
-            CompiledModule compiled = compiler.Compile(source, new KernelTarget("compute_80"));
+            CompiledModule compiled = compiler.Compile(source, new KernelTarget(target));
             using LoadedModule module = LoadedModule.Load(compiled.Image, compiled.SourceName);
             foreach (string kernel in module.KernelNames)
             {

@@ -21,11 +21,11 @@ public abstract unsafe class EmulatedKernelTest
     public void CloseMemory() => allocations.Dispose();
 
     /// <summary>PTX of CUDA C++ text; common.cuh may be included.</summary>
-    private protected static LoadedModule Compile(string text)
+    private protected static LoadedModule Compile(string text, string target = "compute_80")
     {
         Nvrtc.Require();
         using KernelCompiler compiler = KernelCompiler.Create();
-        CompiledModule compiled = compiler.Compile(new KernelSource("test.cu", text, null), new KernelTarget("compute_80"));
+        CompiledModule compiled = compiler.Compile(new KernelSource("test.cu", text, null), new KernelTarget(target));
         return LoadedModule.Load(compiled.Image, compiled.SourceName);
     }
 

@@ -13,11 +13,11 @@ namespace Saturn.Tests.Emulator;
 /// add.s32 d, a, b;
 /// </code>
 /// Lanes beyond the listed values repeat the last one. Names are registers of the type given; <c>~1e-6</c> before the values of an output allows that relative
-/// error. <c>shared N</c> declares N bytes of shared memory named <c>memory</c>.
+/// error. <c>shared N</c> declares N bytes of shared memory named <c>memory</c>; <c>threads N</c> makes a block of N threads, which count as lanes.
 /// </summary>
 public sealed class InstructionCase
 {
-    public const int Lanes = 32;
+    private const int WarpThreads = 32;
 
     public sealed record Value(string Name, string Type, double Tolerance, string[] Literals)
     {
@@ -36,6 +36,9 @@ public sealed class InstructionCase
     public List<Value> Outputs { get; } = [];
 
     public int SharedBytes { get; private set; }
+
+    /// <summary>Threads of the block: a warp's, unless the case says otherwise.</summary>
+    public int Threads { get; private set; } = WarpThreads;
 
     public override string ToString() => Name;
 
@@ -70,6 +73,10 @@ public sealed class InstructionCase
                 {
                     current!.SharedBytes = int.Parse(bytes, CultureInfo.InvariantCulture);
                 }
+                else if (words is ["//", "threads", var threads])
+                {
+                    current!.Threads = int.Parse(threads, CultureInfo.InvariantCulture);
+                }
                 else if (words.Length > 0 && words[0] != "//")
                 {
                     current!.body.AppendLine(line);
@@ -81,10 +88,11 @@ public sealed class InstructionCase
     }
 
     /// <summary>A whole module around the instruction: every lane loads its inputs, executes, and stores its outputs. One pointer an input and an output.</summary>
-    public string ToPtx()
+    /// <param name="target">The PTX version and architecture, such as <c>7.0</c> and <c>sm_80</c>.</param>
+    public string ToPtx((string Version, string Architecture) target)
     {
         StringBuilder text = new();
-        text.AppendLine(".version 7.0").AppendLine(".target sm_80").AppendLine(".address_size 64").AppendLine();
+        text.AppendLine($".version {target.Version}").AppendLine($".target {target.Architecture}").AppendLine(".address_size 64").AppendLine();
         text.Append(".visible .entry instruction(");
         text.AppendJoin(", ", Enumerable.Range(0, Inputs.Count + Outputs.Count).Select(i => $".param .u64 pointer{i}")).AppendLine(")").AppendLine("{");
         text.AppendLine(".reg .b64 %address;").AppendLine(".reg .b64 %offset;").AppendLine(".reg .b32 %lane;").AppendLine(".reg .b32 %word;");
@@ -95,7 +103,7 @@ public sealed class InstructionCase
 
         if (SharedBytes > 0)
         {
-            text.AppendLine($".shared .align 16 .b8 memory[{SharedBytes}];");
+            text.AppendLine($".shared .align 1024 .b8 memory[{SharedBytes}];");
         }
 
         text.AppendLine("mov.u32 %lane, %tid.x;");

@@ -10,20 +10,44 @@ namespace Saturn.Tests.Emulator;
 /// which is what makes the emulator trustworthy.
 /// </summary>
 [TestFixtureSource(nameof(Drivers))]
-public sealed unsafe class InstructionTests(string driverName)
+public sealed class InstructionTests(string driverName) : InstructionTest(driverName)
+{
+    private static IEnumerable<string> Drivers => TestDevices.Names.Where(name => name.StartsWith("cuda", StringComparison.Ordinal)).Prepend("emulated");
+
+    private static IEnumerable<InstructionCase> Cases => InstructionCase.ReadAll(Folder);
+
+    [TestCaseSource(nameof(Cases))]
+    public void An_instruction_gives_what_the_manual_says(InstructionCase @case) => Check(@case, ("7.0", "sm_80"));
+}
+
+/// <summary>The same of the instructions that exist on compute capability 9.0 alone.</summary>
+[TestFixtureSource(typeof(TestDevices), nameof(TestDevices.HopperNames))]
+public sealed class HopperInstructionTests(string driverName) : InstructionTest(driverName)
+{
+    private static IEnumerable<InstructionCase> Cases => InstructionCase.ReadAll(Path.Combine(Folder, "Hopper"));
+
+    [TestCaseSource(nameof(Cases))]
+    public void An_instruction_gives_what_the_manual_says(InstructionCase @case) => Check(@case, ("8.0", "sm_90a"));
+}
+
+/// <summary>Runs instruction cases on a driver.</summary>
+public abstract unsafe class InstructionTest(string driverName)
 {
     private ICudaDriver driver = null!;
     private nint context;
     private nint stream;
 
-    private static IEnumerable<string> Drivers => TestDevices.Names.Where(name => name.StartsWith("cuda", StringComparison.Ordinal)).Prepend("emulated");
-
-    private static IEnumerable<InstructionCase> Cases => InstructionCase.ReadAll(Path.Combine(FloorTests.Root, "Saturn.Tests", "Emulator", "Instructions"));
+    protected static string Folder { get; } = Path.Combine(FloorTests.Root, "Saturn.Tests", "Emulator", "Instructions");
 
     [OneTimeSetUp]
     public void Open()
     {
-        driver = driverName == "emulated" ? new EmulatedDriver(new EmulatorOptions(Checked: true, Workers: 1)) : LibCudaDriver.Open();
+        driver = driverName switch
+        {
+            "emulated" => new EmulatedDriver(new EmulatorOptions(Checked: true, Workers: 1)),
+            "emulated:sm_90a" => new EmulatedDriver(new EmulatorOptions(Checked: true, Workers: 1, Architecture: EmulatedArchitecture.Hopper)),
+            _ => LibCudaDriver.Open(),
+        };
         context = driver.RetainPrimaryContext(0);
         driver.SetCurrentContext(context);
         stream = driver.CreateStream();
@@ -37,16 +61,15 @@ public sealed unsafe class InstructionTests(string driverName)
         driver.Dispose();
     }
 
-    [TestCaseSource(nameof(Cases))]
-    public void An_instruction_gives_what_the_manual_says(InstructionCase @case)
+    protected void Check(InstructionCase @case, (string Version, string Architecture) target)
     {
         driver.SetCurrentContext(context);
-        nint module = driver.LoadModule(System.Text.Encoding.ASCII.GetBytes(@case.ToPtx() + "\0"), @case.Name);
+        nint module = driver.LoadModule(System.Text.Encoding.ASCII.GetBytes(@case.ToPtx(target) + "\0"), @case.Name);
         List<nint> arrays = [];
         foreach (InstructionCase.Value input in @case.Inputs)
         {
-            byte[] bytes = new byte[InstructionCase.Lanes * input.Bytes];
-            for (int lane = 0; lane < InstructionCase.Lanes; lane++)
+            byte[] bytes = new byte[@case.Threads * input.Bytes];
+            for (int lane = 0; lane < @case.Threads; lane++)
             {
                 BitConverter.GetBytes(InstructionCase.Bits(input.Literal(lane), input.Type)).AsSpan(0, input.Bytes).CopyTo(bytes.AsSpan(lane * input.Bytes));
             }
@@ -61,13 +84,13 @@ public sealed unsafe class InstructionTests(string driverName)
 
         foreach (InstructionCase.Value output in @case.Outputs)
         {
-            arrays.Add(driver.Allocate(InstructionCase.Lanes * output.Bytes));
+            arrays.Add(driver.Allocate(@case.Threads * output.Bytes));
         }
 
         nint[] arguments = [.. arrays];
         fixed (nint* pointer = arguments)
         {
-            driver.Launch(driver.GetFunction(module, "instruction"), LaunchGeometry.Linear(1, InstructionCase.Lanes), pointer, (nuint)(arguments.Length * sizeof(nint)), stream);
+            driver.Launch(driver.GetFunction(module, "instruction"), LaunchGeometry.Linear(1, @case.Threads), pointer, (nuint)(arguments.Length * sizeof(nint)), stream);
         }
 
         driver.SynchronizeStream(stream);
@@ -75,23 +98,23 @@ public sealed unsafe class InstructionTests(string driverName)
         {
             for (int i = 0; i < @case.Outputs.Count; i++)
             {
-                Compare(@case.Outputs[i], arrays[@case.Inputs.Count + i]);
+                Compare(@case, @case.Outputs[i], arrays[@case.Inputs.Count + i]);
             }
         });
         driver.UnloadModule(module);
         arrays.ForEach(driver.Free);
     }
 
-    private void Compare(InstructionCase.Value output, nint address)
+    private void Compare(InstructionCase @case, InstructionCase.Value output, nint address)
     {
-        byte[] bytes = new byte[InstructionCase.Lanes * output.Bytes];
+        byte[] bytes = new byte[@case.Threads * output.Bytes];
         fixed (byte* pointer = bytes)
         {
             driver.CopyToHostAsync(pointer, address, bytes.Length, stream);
             driver.SynchronizeStream(stream);
         }
 
-        for (int lane = 0; lane < InstructionCase.Lanes; lane++)
+        for (int lane = 0; lane < @case.Threads; lane++)
         {
             ulong actual = output.Bytes == 8 ? BitConverter.ToUInt64(bytes, lane * 8) : BitConverter.ToUInt32(bytes, lane * 4);
             ulong expected = InstructionCase.Bits(output.Literal(lane), output.Type);

@@ -28,6 +28,13 @@ public abstract class KernelTest(string deviceName)
         Assert.That(Device.Name, Is.EqualTo(deviceName.Split(' ')[0]), "a test must run on the device it names");
     }
 
+    /// <summary>Closes the device and opens it in another precision, such as <c>bf16</c>.</summary>
+    protected void Reopen(string precision)
+    {
+        CloseDevice();
+        Device = TestDevices.Open($"{deviceName} {precision}");
+    }
+
     [TearDown]
     public void CloseDevice()
     {

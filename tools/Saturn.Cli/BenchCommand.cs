@@ -136,7 +136,6 @@ internal static class BenchCommand
         Argument<string> name = new("network") { Description = "The network's name in the table of 'steps'." };
         command.Arguments.Add(name);
         Option<string> device = TrainCommand.Add(command, "--device", "Where to run.", Devices.Default);
-        Option<string> precision = TrainCommand.AddPrecision(command);
         command.SetAction(result =>
         {
             StepCase network = StepCase.Default.FirstOrDefault(one => one.Name == result.GetValue(name))

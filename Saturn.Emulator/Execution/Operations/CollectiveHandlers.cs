@@ -101,6 +101,18 @@ internal static unsafe class CollectiveHandlers
         }
     }
 
+    /// <summary>elect.sync: the lowest lane, in a register and as the one whose predicate holds.</summary>
+    public static void Elect(Warp warp, Instruction* instruction, uint mask)
+    {
+        int elected = BitOperations.TrailingZeroCount(mask);
+        for (int part = 0; part < 2; part++)
+        {
+            Lanes.Store(warp.Registers + instruction->Destination, part, Vector512.Create((uint)elected), mask);
+        }
+
+        warp.WritePredicate(instruction->Predicate, 1u << elected, mask);
+    }
+
     /// <summary>match.any: the lanes with the same value. match.all (Mode 1): the mask if all have it, and a predicate.</summary>
     public static void Match<T>(Warp warp, Instruction* instruction, uint mask)
         where T : unmanaged, IEquatable<T>

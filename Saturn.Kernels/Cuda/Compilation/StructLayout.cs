@@ -19,6 +19,9 @@ internal readonly record struct StructField(string Name, Type Element, int Eleme
 /// </summary>
 internal sealed class StructLayout
 {
+    // The strictest alignment that C# gives a field.
+    private const int MostNatural = 8;
+
     private StructLayout(int size, int alignment, IReadOnlyList<StructField> fields)
     {
         Size = size;
@@ -49,6 +52,11 @@ internal sealed class StructLayout
             (int elementSize, int fieldAlignment) = Measure(type, field.Name, element);
             fieldAlignment = declared.Pack > 0 ? Math.Min(fieldAlignment, declared.Pack) : fieldAlignment;
             int offset = declared.Value == LayoutKind.Explicit ? field.GetCustomAttribute<FieldOffsetAttribute>()!.Value : RoundUp(end, fieldAlignment);
+            if (fieldAlignment > MostNatural && offset != end)
+            {
+                throw Unsuitable(type, $"{field.Name} is aligned to {fieldAlignment} bytes in CUDA C++, which C# does not do at offset {end}; declare such fields first");
+            }
+
             StructField member = new(NameOf(field), element, elementSize, count, offset);
             fields.Add(member);
             end = Math.Max(end, offset + member.Size);
@@ -62,7 +70,7 @@ internal sealed class StructLayout
 
         StructLayout layout = new(Math.Max(RoundUp(end, alignment), declared.Size), alignment, fields);
         int actual = RuntimeHelpers.SizeOf(type.TypeHandle);
-        return layout.Size == actual ? layout : throw Unsuitable(type, $"it takes {actual} bytes where CUDA C++ takes {layout.Size}");
+        return layout.Size == actual ? layout : throw Unsuitable(type, $"it takes {actual} bytes where CUDA C++ takes {layout.Size}; if a field is aligned to more than 8 bytes, give the size in [StructLayout]");
     }
 
     /// <summary>Whether this is a struct around one pointer, which a <c>.cu</c> file may declare as a pointer.</summary>
@@ -106,7 +114,7 @@ internal sealed class StructLayout
         }
 
         StructLayout nested = Of(type);
-        return (nested.Size, nested.Alignment);
+        return (nested.Size, Math.Max(nested.Alignment, type.GetCustomAttribute<KernelAlignmentAttribute>()?.Bytes ?? 1));
     }
 
     // In order of declaration, which is the order of their tokens.

@@ -42,6 +42,10 @@ internal sealed unsafe class DriverFunctions
         // Since CUDA 11.8; only kernels with launch attributes need it.
         LaunchKernelEx = (delegate* unmanaged<LaunchConfiguration*, nint, void**, void**, int>)optionalExport("cuLaunchKernelEx");
 
+        // Since CUDA 12.0; only kernels with bulk copies need them.
+        TensorMapEncodeTiled = (delegate* unmanaged<void*, int, uint, nint, ulong*, ulong*, uint*, uint*, int, int, int, int, int>)optionalExport("cuTensorMapEncodeTiled");
+        TensorMapEncodeIm2col = (delegate* unmanaged<void*, int, uint, nint, ulong*, ulong*, int*, int*, uint, uint, uint*, int, int, int, int, int>)optionalExport("cuTensorMapEncodeIm2col");
+
         MemoryGetInformation = (delegate* unmanaged<nuint*, nuint*, int>)export("cuMemGetInfo_v2");
         MemoryAllocate = (delegate* unmanaged<nint*, nuint, int>)export("cuMemAlloc_v2");
         MemoryFree = (delegate* unmanaged<nint, int>)export("cuMemFree_v2");
@@ -96,6 +100,9 @@ internal sealed unsafe class DriverFunctions
     public readonly delegate* unmanaged<nint, int, int, int> FunctionSetAttribute;
     public readonly delegate* unmanaged<nint, uint, uint, uint, uint, uint, uint, uint, nint, void**, void**, int> LaunchKernel;
     public readonly delegate* unmanaged<LaunchConfiguration*, nint, void**, void**, int> LaunchKernelEx;
+
+    public readonly delegate* unmanaged<void*, int, uint, nint, ulong*, ulong*, uint*, uint*, int, int, int, int, int> TensorMapEncodeTiled;
+    public readonly delegate* unmanaged<void*, int, uint, nint, ulong*, ulong*, int*, int*, uint, uint, uint*, int, int, int, int, int> TensorMapEncodeIm2col;
 
     public readonly delegate* unmanaged<nuint*, nuint*, int> MemoryGetInformation;
     public readonly delegate* unmanaged<nint*, nuint, int> MemoryAllocate;

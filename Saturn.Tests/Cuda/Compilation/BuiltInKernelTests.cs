@@ -23,7 +23,8 @@ public sealed class BuiltInKernelTests
         KernelSource source = BuiltInKernels.All().Single(source => source.FileName == fileName);
         Assert.That(source.ArgumentTypes, Is.Not.Empty, $"no struct is marked [KernelArguments(\"{fileName}\")]");
         CompiledModule module = compiler.Compile(source, new KernelTarget(target));
-        Assert.That(module.Kernels, Is.Not.Empty);
+        Assert.That(module.Kernels.Count > 0 || KernelResourceTable.MachineTargets.Any(other => compiler.Compile(source, new KernelTarget(other)).Kernels.Count > 0), "no architecture has a kernel of this file");
+        Assert.That(module.Log, Does.Not.Contain("serialized"), "products of warpgroups wait for each other (C7508, C7510, C7515)");
         if (Version.Parse(compiler.NvrtcVersion).Major >= 12)
         {
             // NVRTC 11.8 makes PTX for sm_90.

@@ -1,6 +1,7 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using NUnit.Framework;
+using Saturn.Kernels.Cuda;
 using Saturn.Kernels.Cuda.Compilation;
 
 namespace Saturn.Tests.Cuda.Compilation;
@@ -98,6 +99,21 @@ public sealed class KernelLayoutTests
             Throws.TypeOf<KernelCompilationException>().With.Message.Contains("second"));
     }
 
+    [Test]
+    public void A_tensor_map_stands_first_and_rounds_the_size_up()
+    {
+        const string Text =
+            """
+            struct alignas(64) TensorMap { unsigned long long words[16]; };
+            struct MapArguments { TensorMap first; TensorMap second; float* output; int count; };
+            extern "C" __global__ void nothing(const __grid_constant__ MapArguments arguments) { arguments.output[0] = arguments.count; }
+            """;
+        Assert.That(Compile(Text, "compute_80", typeof(MapArguments)).Kernels, Has.Count.EqualTo(1));
+        Assert.That(() => Compile(Text.Replace("alignas(64) ", ""), "compute_80", typeof(MapArguments)), Throws.TypeOf<KernelCompilationException>().With.Message.Contains("C# has 320 bytes"));
+        Assert.That(() => Compile(Text, "compute_80", typeof(ShortMapArguments)), Throws.ArgumentException.With.Message.Contains("give the size in [StructLayout]"));
+        Assert.That(() => Compile(Text, "compute_80", typeof(LateMapArguments)), Throws.ArgumentException.With.Message.Contains("declare such fields first"));
+    }
+
     private static CompiledModule Compile(string text, string target, params Type[] types)
     {
         using KernelCompiler compiler = KernelCompiler.Create();
@@ -162,6 +178,27 @@ public sealed class KernelLayoutTests
         public TwoPointers Outputs;
         public TwoInners Inners;
         public long Last;
+    }
+
+    [StructLayout(LayoutKind.Sequential, Size = 320)]
+    private struct MapArguments
+    {
+        public TensorMap First;
+        public TensorMap Second;
+        public nint Output;
+        public int Count;
+    }
+
+    private struct ShortMapArguments
+    {
+        public TensorMap First;
+        public nint Output;
+    }
+
+    private struct LateMapArguments
+    {
+        public nint Output;
+        public TensorMap First;
     }
 
     private readonly record struct RecordArguments(nint Output, int Count);

@@ -22,6 +22,8 @@ internal static unsafe class FakeCudaLibrary
         ["cuDeviceGetAttribute"] = (nint)(delegate* unmanaged<int*, int, int, int>)&GetAttribute,
         ["cuLaunchKernel"] = (nint)(delegate* unmanaged<nint, uint, uint, uint, uint, uint, uint, uint, nint, void**, void**, int>)&LaunchKernel,
         ["cuLaunchKernelEx"] = (nint)(delegate* unmanaged<byte*, nint, void**, void**, int>)&LaunchKernelEx,
+        ["cuTensorMapEncodeTiled"] = (nint)(delegate* unmanaged<ulong*, int, uint, nint, ulong*, ulong*, uint*, uint*, int, int, int, int, int>)&EncodeTiled,
+        ["cuTensorMapEncodeIm2col"] = (nint)(delegate* unmanaged<ulong*, int, uint, nint, ulong*, ulong*, int*, int*, uint, uint, uint*, int, int, int, int, int>)&EncodeIm2col,
         ["cuModuleLoadDataEx"] = (nint)(delegate* unmanaged<nint*, void*, uint, int*, void**, int>)&LoadModule,
         ["cuModuleGetFunction"] = (nint)(delegate* unmanaged<nint*, nint, byte*, int>)&GetFunction,
         ["cuMemAlloc_v2"] = (nint)(delegate* unmanaged<nint*, nuint, int>)&Allocate,
@@ -62,6 +64,13 @@ internal static unsafe class FakeCudaLibrary
     {
         (Result, InitializeResult, Capability, ModuleLog, LastCall, Records) = (0, 0, 90, "", "", true);
         return OpenAsIs();
+    }
+
+    /// <summary>A driver of CUDA 11, which knows no tensor maps.</summary>
+    public static LibCudaDriver OpenOlder()
+    {
+        Open();
+        return new LibCudaDriver(new DriverFunctions(Export, name => name.StartsWith("cuTensorMap", StringComparison.Ordinal) ? 0 : Export(name), "/fake/libcuda.so.1"));
     }
 
     /// <summary>A driver on this library with its settings as they are.</summary>
@@ -164,6 +173,25 @@ internal static unsafe class FakeCudaLibrary
     // CU_LAUNCH_PARAM_BUFFER_POINTER, buffer, CU_LAUNCH_PARAM_BUFFER_SIZE, address of the size, CU_LAUNCH_PARAM_END.
     private static string Extra(void** extra) =>
         $"extra {(nint)extra[0]} {*(long*)extra[1]} {(nint)extra[2]} {*(nuint*)extra[3]} {(nint)extra[4]}";
+
+    [UnmanagedCallersOnly]
+    private static int EncodeTiled(
+        ulong* map, int type, uint rank, nint address, ulong* sizes, ulong* strides, uint* box, uint* steps, int interleave, int swizzle, int promotion, int fill)
+    {
+        LastCall = $"type {type}, rank {rank}, {address}, sizes {sizes[0]} {sizes[1]}, stride {strides[0]}, box {box[0]} {box[1]}, steps {steps[0]} {steps[1]}, {interleave} {swizzle} {promotion} {fill}";
+        map[15] = (nint)map % 64 == 0 ? 4321ul : 0;
+        return Result;
+    }
+
+    [UnmanagedCallersOnly]
+    private static int EncodeIm2col(
+        ulong* map, int type, uint rank, nint address, ulong* sizes, ulong* strides, int* lower, int* upper, uint channels, uint pixels, uint* steps, int interleave, int swizzle, int promotion, int fill)
+    {
+        LastCall = $"type {type}, rank {rank}, {address}, sizes {sizes[0]} {sizes[1]} {sizes[2]} {sizes[3]}, strides {strides[0]} {strides[1]} {strides[2]}, lower {lower[0]} {lower[1]}, "
+            + $"upper {upper[0]} {upper[1]}, {channels} channels, {pixels} pixels, steps {steps[0]} {steps[1]} {steps[2]} {steps[3]}, {interleave} {swizzle} {promotion} {fill}";
+        map[15] = (nint)map % 64 == 0 ? 4321ul : 0;
+        return Result;
+    }
 
     [UnmanagedCallersOnly]
     private static int LoadModule(nint* module, void* image, uint count, int* options, void** values)

@@ -16,7 +16,7 @@ public sealed unsafe class LibCudaDriverTests
         [
             "cuInit", "cuDriverGetVersion", "cuGetErrorName", "cuGetErrorString", "cuDeviceGetCount", "cuDeviceGet", "cuDeviceGetName", "cuDeviceGetAttribute", "cuDevicePrimaryCtxRetain",
             "cuDevicePrimaryCtxRelease_v2", "cuCtxSetCurrent", "cuModuleLoadDataEx", "cuModuleUnload", "cuModuleGetFunction", "cuFuncGetAttribute", "cuFuncSetAttribute", "cuLaunchKernel",
-            "cuLaunchKernelEx", "cuMemGetInfo_v2", "cuMemAlloc_v2", "cuMemFree_v2", "cuMemAllocAsync", "cuMemFreeAsync", "cuMemHostAlloc", "cuMemFreeHost", "cuMemcpyHtoDAsync_v2",
+            "cuLaunchKernelEx", "cuTensorMapEncodeTiled", "cuTensorMapEncodeIm2col", "cuMemGetInfo_v2", "cuMemAlloc_v2", "cuMemFree_v2", "cuMemAllocAsync", "cuMemFreeAsync", "cuMemHostAlloc", "cuMemFreeHost", "cuMemcpyHtoDAsync_v2",
             "cuMemcpyDtoHAsync_v2", "cuMemcpyDtoDAsync_v2", "cuMemsetD8Async", "cuMemsetD32Async", "cuStreamCreate", "cuStreamDestroy_v2", "cuStreamSynchronize", "cuStreamWaitEvent",
             "cuStreamBeginCapture_v2", "cuStreamEndCapture", "cuEventCreate", "cuEventDestroy_v2", "cuEventRecord", "cuEventQuery", "cuEventSynchronize", "cuEventElapsedTime",
             "cuGraphInstantiateWithFlags", "cuGraphLaunch", "cuGraphDestroy", "cuGraphExecDestroy",
@@ -68,6 +68,30 @@ public sealed unsafe class LibCudaDriverTests
         Assert.That(driver.LoadModule("text"u8, "a.cu"), Is.EqualTo((nint)77));
         Assert.That(FakeCudaLibrary.LastCall, Is.EqualTo("text with options 5 6, log of 16384 bytes"), "error log and its size; the image ends with a zero");
         Assert.That((driver.GetFunction(77, "kernel"), FakeCudaLibrary.LastCall), Is.EqualTo(((nint)88, "kernel of 77")));
+    }
+
+    [Test]
+    public void Tensor_maps_are_encoded_at_an_aligned_place_with_the_headers_numbers()
+    {
+        using LibCudaDriver driver = FakeCudaLibrary.Open();
+        TensorMap boxes = driver.EncodeTensorMap(new TensorMapSource(TensorMapElement.BFloat16, 4_096, [37, 9], [80], [1, 2], TensorMapSwizzle.Bytes128), [64, 8]);
+        Assert.That(FakeCudaLibrary.LastCall, Is.EqualTo("type 9, rank 2, 4096, sizes 37 9, stride 80, box 64 8, steps 1 2, 0 3 3 0"));
+        Assert.That(boxes.Words[15], Is.EqualTo(4_321));
+        TensorMap pixels = driver.EncodeTensorMap(
+            new TensorMapSource(TensorMapElement.Float32, 4_096, [8, 7, 6, 5], [32, 224, 1_344], [1, 2, 3, 1], TensorMapSwizzle.None), new PixelBox(-1, -2, -3, -4, 8, 128));
+        Assert.That(
+            FakeCudaLibrary.LastCall,
+            Is.EqualTo("type 7, rank 4, 4096, sizes 8 7 6 5, strides 32 224 1344, lower -1 -2, upper -3 -4, 8 channels, 128 pixels, steps 1 2 3 1, 0 0 3 0"), "columns before rows");
+        Assert.That(pixels.Words[15], Is.EqualTo(4_321));
+    }
+
+    [Test]
+    public void Tensor_maps_need_a_driver_of_CUDA_12()
+    {
+        using LibCudaDriver driver = FakeCudaLibrary.OpenOlder();
+        Assert.That(
+            Assert.Throws<CudaException>(() => driver.EncodeTensorMap(new TensorMapSource(TensorMapElement.Float32, 4_096, [8], [], [1], TensorMapSwizzle.None), [8]))!.Message,
+            Does.Contain("cuTensorMapEncodeTiled").And.Contain("CUDA 12.0"));
     }
 
     [Test]

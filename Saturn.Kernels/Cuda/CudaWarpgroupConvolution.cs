@@ -1,0 +1,209 @@
+using System.Runtime.InteropServices;
+using Saturn.Kernels.Cuda.Compilation;
+using Saturn.Kernels.Diagnostics;
+using Saturn.Kernels.Families;
+
+namespace Saturn.Kernels.Cuda;
+
+/// <summary>
+/// Convolutions of bfloat16 images on compute capability 9.0 by <c>kernels/convolution_wgmma.cu</c>: the forward pass, and the data gradient with stride 1. Chooses a tile by the sizes, describes images
+/// and filters to the tensor memory accelerator, and launches.
+/// </summary>
+internal sealed class CudaWarpgroupConvolution
+{
+    private const int TilePixels = 128;
+    private const int TileDepth = 64;
+    private const int Threads = 288;
+
+    private const long TilesThatFillADevice = 128;
+
+    // What a copy of pixels can express: corners of 8 bits, taps up to 255 pixels away, steps up to 8.
+    private const int FarthestTap = 255;
+    private const int LongestStep = 8;
+
+    private readonly ICudaDriver driver;
+    private readonly long tilesWanted;
+    private readonly Tile[] forward;
+    private readonly Tile[] gradient;
+
+    /// <summary>Prepares the kernels; nothing is compiled before the first launch.</summary>
+    /// <param name="context">The device.</param>
+    /// <param name="tilesWanted">Fewer tiles than this leave multiprocessors idle; then narrower ones are taken.</param>
+    public CudaWarpgroupConvolution(CudaContext context, long tilesWanted = TilesThatFillADevice)
+    {
+        driver = context.Driver;
+        this.tilesWanted = tilesWanted;
+        CudaModule module = context.Module(KernelSource.BuiltIn("convolution_wgmma.cu", typeof(WarpgroupConvolutionArguments)));
+        forward = [new Tile(module, "forward", 64, 4), new Tile(module, "forward", 128, 3), new Tile(module, "forward", 256, 4)];
+        gradient = [new Tile(module, "gradient", 64, 4), new Tile(module, "gradient", 128, 3), new Tile(module, "gradient", 256, 4)];
+    }
+
+    /// <summary>Whether a device has the instructions.</summary>
+    public static bool IsSupported(CudaContext context) => context.Driver.DeviceAttribute(context.Ordinal, CudaDeviceAttribute.ComputeCapabilityMajor) == 9;
+
+    /// <summary>Whether the forward pass can be expressed.</summary>
+    public static bool FitsForward(in ConvolutionShape shape) =>
+        shape.Groups == 1 && shape.StrideHeight <= LongestStep && shape.StrideWidth <= LongestStep
+        && Fits(-shape.PaddingHeight, shape.PaddingHeight, Span(shape.KernelHeight, shape.DilationHeight))
+        && Fits(-shape.PaddingWidth, shape.PaddingWidth, Span(shape.KernelWidth, shape.DilationWidth));
+
+    /// <summary>Whether the data gradient can be expressed.</summary>
+    public static bool FitsGradient(in ConvolutionShape shape)
+    {
+        (int height, int width) = (Span(shape.KernelHeight, shape.DilationHeight), Span(shape.KernelWidth, shape.DilationWidth));
+        return shape.Groups == 1 && shape.StrideHeight == 1 && shape.StrideWidth == 1
+            && Fits(shape.PaddingHeight - height, height - shape.PaddingHeight, height) && Fits(shape.PaddingWidth - width, width - shape.PaddingWidth, width);
+    }
+
+    /// <summary>The form of <see cref="Forward"/>'s statistics.</summary>
+    public static BatchStatistics Statistics(in ConvolutionShape shape) => new(Across(shape.Output.Rows, TilePixels), TilePixels);
+
+    /// <summary>Forward pass on bfloat16 images and filters, in the layout of <see cref="IConvolutionKernels.Forward"/>; the bias is float32 or None.</summary>
+    /// <param name="shape">The sizes.</param>
+    /// <param name="input">x.</param>
+    /// <param name="weight">w.</param>
+    /// <param name="bias">One float an output channel, or None.</param>
+    /// <param name="output">y, overwritten.</param>
+    /// <param name="statistics">If not None, receives statistics of the stored values, in the form of <see cref="Statistics"/>.</param>
+    public void Forward(in ConvolutionShape shape, DeviceBuffer input, DeviceBuffer weight, DeviceBuffer bias, DeviceBuffer output, DeviceBuffer statistics)
+    {
+        Pass pass = new(
+            shape.Batch, shape.InputHeight, shape.InputWidth, shape.InputChannels, shape.OutputHeight, shape.OutputWidth, shape.OutputChannels,
+            shape.StrideHeight, shape.StrideWidth, shape.PaddingHeight, shape.PaddingWidth);
+        Launch(shape, pass, forward, input, weight, output.Type, new WarpgroupConvolutionArguments { Output = output.Address, Bias = bias.Address, Statistics = statistics.Address });
+    }
+
+    /// <summary>Data gradient with stride 1 on bfloat16 images and filters.</summary>
+    public void DataGradient(in ConvolutionShape shape, DeviceBuffer outputGradient, DeviceBuffer weight, DeviceBuffer inputGradient, GradientMode mode)
+    {
+        Pass pass = new(
+            shape.Batch, shape.OutputHeight, shape.OutputWidth, shape.OutputChannels, shape.InputHeight, shape.InputWidth, shape.InputChannels, 1, 1,
+            Span(shape.KernelHeight, shape.DilationHeight) - shape.PaddingHeight, Span(shape.KernelWidth, shape.DilationWidth) - shape.PaddingWidth);
+        Launch(
+            shape, pass, gradient, outputGradient, weight, inputGradient.Type,
+            new WarpgroupConvolutionArguments { Output = inputGradient.Address, Accumulate = mode == GradientMode.Accumulate ? 1 : 0 });
+    }
+
+    private void Launch(in ConvolutionShape shape, in Pass pass, Tile[] tiles, DeviceBuffer image, DeviceBuffer filter, ElementType outputType, WarpgroupConvolutionArguments arguments)
+    {
+        if (image.Type != ElementType.BFloat16 || filter.Type != ElementType.BFloat16 || outputType != ElementType.BFloat16)
+        {
+            throw new ArgumentException(
+                $"A convolution by warpgroups reads and writes bfloat16, but got a source in {image.Type}, a filter in {filter.Type} and a result in {outputType}; cast them, or leave "
+                + $"{EnvironmentVariable.Wgmma.Name} unset.");
+        }
+
+        int pixels = checked(pass.Batch * pass.OutputHeight * pass.OutputWidth);
+        Tile tile = Choose(tiles, pixels, pass.OutputChannels);
+        bool isGradient = tiles == gradient;
+        arguments.Image = DescribeImage(shape, pass, image);
+        arguments.Filter = DescribeFilter(shape, filter, isGradient ? TileDepth : tile.Channels);
+        arguments.Pixels = pixels;
+        arguments.Height = pass.OutputHeight;
+        arguments.Width = pass.OutputWidth;
+        arguments.Channels = pass.OutputChannels;
+        arguments.Pitch = Shape.PitchOf(pass.OutputChannels);
+        arguments.Depth = pass.Channels;
+        arguments.KernelHeight = shape.KernelHeight;
+        arguments.KernelWidth = shape.KernelWidth;
+        arguments.StrideHeight = pass.StrideHeight;
+        arguments.StrideWidth = pass.StrideWidth;
+        arguments.FirstRow = -pass.PaddingHeight;
+        arguments.FirstColumn = -pass.PaddingWidth;
+        arguments.DilationHeight = shape.DilationHeight;
+        arguments.DilationWidth = shape.DilationWidth;
+        arguments.ColumnTiles = Across(pass.OutputChannels, tile.Channels);
+        tile.Kernel.Launch(arguments, LaunchGeometry.Linear((long)Across(pixels, TilePixels) * arguments.ColumnTiles, Threads, tile.SharedBytes));
+    }
+
+    private TensorMap DescribeImage(in ConvolutionShape shape, in Pass pass, DeviceBuffer image)
+    {
+        ulong pixel = (ulong)Shape.PitchOf(pass.Channels) * sizeof(ushort);
+        ulong row = pixel * (ulong)pass.Width;
+        TensorMapSource source = new(
+            TensorMapElement.BFloat16, image.Address, [(ulong)pass.Channels, (ulong)pass.Width, (ulong)pass.Height, (ulong)pass.Batch], [pixel, row, row * (ulong)pass.Height],
+            [1, (uint)pass.StrideWidth, (uint)pass.StrideHeight, 1], TensorMapSwizzle.Bytes128);
+        return driver.EncodeTensorMap(source, new PixelBox(
+            -pass.PaddingWidth, -pass.PaddingHeight, pass.PaddingWidth - Span(shape.KernelWidth, shape.DilationWidth), pass.PaddingHeight - Span(shape.KernelHeight, shape.DilationHeight),
+            TileDepth, TilePixels));
+    }
+
+    private TensorMap DescribeFilter(in ConvolutionShape shape, DeviceBuffer filter, int outputs)
+    {
+        int taps = shape.KernelHeight * shape.KernelWidth;
+        ulong tap = (ulong)Shape.PitchOf(shape.InputChannels) * sizeof(ushort);
+        TensorMapSource source = new(
+            TensorMapElement.BFloat16, filter.Address, [(ulong)shape.InputChannels, (ulong)taps, (ulong)shape.OutputChannels], [tap, tap * (ulong)taps], [1, 1, 1], TensorMapSwizzle.Bytes128);
+        return driver.EncodeTensorMap(source, [TileDepth, 1, (uint)outputs]);
+    }
+
+    // The tile that leaves the fewest columns empty; of equals the widest that leaves enough tiles to fill a device.
+    private Tile Choose(Tile[] tiles, int pixels, int channels)
+    {
+        Tile best = tiles[0];
+        foreach (Tile tile in tiles.AsSpan(1))
+        {
+            int across = Across(channels, tile.Channels);
+            if (across * tile.Channels <= Across(channels, best.Channels) * best.Channels && (long)Across(pixels, TilePixels) * across >= tilesWanted)
+            {
+                best = tile;
+            }
+        }
+
+        return best;
+    }
+
+    private static bool Fits(int first, int padding, int span) =>
+        first is >= sbyte.MinValue and <= sbyte.MaxValue && padding - span is >= sbyte.MinValue and <= sbyte.MaxValue && span <= FarthestTap;
+
+    /// <summary>Pixels from a filter's first tap to its last.</summary>
+    private static int Span(int kernel, int dilation) => (kernel - 1) * dilation;
+
+    private static int Across(int count, int size) => (count + size - 1) / size;
+
+    /// <summary>A convolution as the kernel sees it: of a source with depth to an output.</summary>
+    private readonly record struct Pass(
+        int Batch, int Height, int Width, int Channels, int OutputHeight, int OutputWidth, int OutputChannels, int StrideHeight, int StrideWidth, int PaddingHeight, int PaddingWidth);
+
+    /// <summary>One variant of a kernel: the channels of its tile, and its shared memory: stages, their barriers, and room to begin at a multiple of 1024 bytes.</summary>
+    private sealed class Tile(CudaModule module, string pass, int channels, int stages)
+    {
+        private const int RowBytes = 2 * TileDepth;
+        private const int BarrierBytes = 8;
+
+        public int Channels => channels;
+
+        public int SharedBytes { get; } = stages * ((TilePixels + channels) * RowBytes + 2 * BarrierBytes) + 8 * RowBytes;
+
+        public CudaKernel<WarpgroupConvolutionArguments> Kernel { get; } =
+            module.Kernel<WarpgroupConvolutionArguments>($"{pass}{channels}", stages * ((TilePixels + channels) * RowBytes + 2 * BarrierBytes) + 8 * RowBytes);
+    }
+}
+
+/// <summary>Arguments of convolutions by warpgroups: see <c>kernels/convolution_wgmma.cu</c>.</summary>
+[KernelArguments("convolution_wgmma.cu")]
+[StructLayout(LayoutKind.Sequential, Size = 384)]
+internal struct WarpgroupConvolutionArguments
+{
+    public TensorMap Image;
+    public TensorMap Filter;
+    public nint Output;
+    public nint Bias;
+    public nint Statistics;
+    public int Pixels;
+    public int Height;
+    public int Width;
+    public int Channels;
+    public int Pitch;
+    public int Depth;
+    public int KernelHeight;
+    public int KernelWidth;
+    public int StrideHeight;
+    public int StrideWidth;
+    public int FirstRow;
+    public int FirstColumn;
+    public int DilationHeight;
+    public int DilationWidth;
+    public int ColumnTiles;
+    public int Accumulate;
+}
