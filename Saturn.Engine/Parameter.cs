@@ -38,6 +38,10 @@ public sealed class Parameter : IDisposable
     private Tensor reduced;
     private bool isReducedCurrent;
 
+    // Parts of the gradient, [part, stored elements]: where its sum has not been asked for, `gradient` is out of date, and whoever takes the gradient adds the parts or takes the sum.
+    private Tensor parts;
+    private int partCount = 1;
+
     /// <summary>Takes a tensor over as the value of a new parameter.</summary>
     /// <param name="name">Its name inside the module that owns it, such as <c>weight</c>.</param>
     /// <param name="role">What it is for.</param>
@@ -69,7 +73,19 @@ public sealed class Parameter : IDisposable
 
     /// <summary>The gradient, of the value's shape; meaningful while <see cref="HasGradient"/>.</summary>
     /// <exception cref="InvalidOperationException">No backward pass has reached this parameter since its gradient was cleared.</exception>
-    public Tensor Gradient => HasGradient ? gradient : throw new InvalidOperationException($"Parameter {Name} has no gradient: no backward pass reached it.");
+    public Tensor Gradient
+    {
+        get
+        {
+            if (!HasGradient)
+            {
+                throw new InvalidOperationException($"Parameter {Name} has no gradient: no backward pass reached it.");
+            }
+
+            FinishGradient();
+            return gradient;
+        }
+    }
 
     /// <summary>
     /// A bfloat16 copy of the value, as convolutions read it under <see cref="Precision.Bf16"/>; the optimizer writes it along with the value. It is made when it is first asked for, and again
@@ -162,12 +178,18 @@ public sealed class Parameter : IDisposable
     /// <inheritdoc/>
     public override string ToString() => $"{Name} {(Value.IsAlive ? Shape.ToString() : "(freed)")}";
 
-    /// <summary>Where the gradient is kept, whether there is one now or not; None before the first.</summary>
-    internal DeviceBuffer GradientStorage => gradient.IsNone ? DeviceBuffer.None : gradient.Buffer;
+    /// <summary>
+    /// Where the gradient is kept, whether there is one now or not: <see cref="GradientParts"/> arrays of the value's layout, one after the other. None before the first.
+    /// </summary>
+    internal DeviceBuffer GradientStorage => partCount > 1 ? parts.Buffer : gradient.IsNone ? DeviceBuffer.None : gradient.Buffer;
+
+    /// <summary>Parts in which the gradient is, or last was: 1 where it is finished.</summary>
+    internal int GradientParts => partCount;
 
     /// <summary>The gradient's buffer for a backward kernel, and whether it holds a gradient already.</summary>
     internal DeviceBuffer GradientForBackward(out bool holdsGradient)
     {
+        FinishGradient();
         if (gradient.IsNone)
         {
             gradient = Tensor.AllocateUnscoped(Value.Device, Shape);
@@ -194,6 +216,47 @@ public sealed class Parameter : IDisposable
     /// <summary>A kernel has updated the value and written the same into the bfloat16 copy, if there is one.</summary>
     internal void ValueUpdatedWithCopy() => isReducedCurrent = true;
 
+    /// <summary>Room for a gradient in parts, for a backward kernel that writes all of them; None where there is a gradient already, which must be finished and added to.</summary>
+    internal DeviceBuffer PartsForBackward(int count)
+    {
+        if (HasGradient)
+        {
+            return DeviceBuffer.None;
+        }
+
+        Shape shape = new(count, checked((int)Shape.StorageCount));
+        if (parts.IsNone || parts.Shape != shape)
+        {
+            parts.Dispose();
+            parts = Tensor.AllocateUnscoped(Value.Device, shape);
+        }
+
+        partCount = count;
+        HasGradient = true;
+        return parts.Buffer;
+    }
+
+    /// <summary>Adds up a gradient that is in parts.</summary>
+    internal void FinishGradient()
+    {
+        if (partCount == 1)
+        {
+            return;
+        }
+
+        if (HasGradient)
+        {
+            if (gradient.IsNone)
+            {
+                gradient = Tensor.AllocateUnscoped(Value.Device, Shape);
+            }
+
+            Value.Device.Convolution.CombineFilterGradient(Shape, partCount, parts.Buffer, gradient.Buffer);
+        }
+
+        partCount = 1;
+    }
+
     private void Attach()
     {
         TensorHandle handle = Value.Handle;
@@ -206,6 +269,9 @@ public sealed class Parameter : IDisposable
         Value.Dispose();
         gradient.Dispose();
         gradient = default;
+        parts.Dispose();
+        parts = default;
+        partCount = 1;
         HasGradient = false;
         reduced.Dispose();
         reduced = default;

@@ -100,12 +100,14 @@ extern "C" __global__ void __launch_bounds__(256) combineFilterGradient(const __
         float4 sum{};
         if (channel < arguments.partialPitch)
         {
+            // The first part, not zero and the first part: a sum of negative zeros is one, as where the optimizer adds the parts.
             const float* partial = arguments.partials + static_cast<int64>(row) * arguments.partialPitch + channel;
+            sum = *reinterpret_cast<const float4*>(partial);
 #pragma unroll 4
-            for (int32 split = 0; split < arguments.splits; split++)
+            for (int32 split = 1; split < arguments.splits; split++)
             {
-                float4 value = *reinterpret_cast<const float4*>(partial);
                 partial += arguments.splitFloats;
+                float4 value = *reinterpret_cast<const float4*>(partial);
                 sum.x += value.x;
                 sum.y += value.y;
                 sum.z += value.z;
@@ -114,11 +116,19 @@ extern "C" __global__ void __launch_bounds__(256) combineFilterGradient(const __
         }
 
         float4* target = reinterpret_cast<float4*>(arguments.weightGradient) + item;
-        float4 old = arguments.accumulate ? *target : float4{};
-        sum.x = channel < arguments.channels ? old.x + sum.x : 0;
-        sum.y = channel + 1 < arguments.channels ? old.y + sum.y : 0;
-        sum.z = channel + 2 < arguments.channels ? old.z + sum.z : 0;
-        sum.w = channel + 3 < arguments.channels ? old.w + sum.w : 0;
+        if (arguments.accumulate)
+        {
+            float4 old = *target;
+            sum.x = old.x + sum.x;
+            sum.y = old.y + sum.y;
+            sum.z = old.z + sum.z;
+            sum.w = old.w + sum.w;
+        }
+
+        sum.x = channel < arguments.channels ? sum.x : 0;
+        sum.y = channel + 1 < arguments.channels ? sum.y : 0;
+        sum.z = channel + 2 < arguments.channels ? sum.z : 0;
+        sum.w = channel + 3 < arguments.channels ? sum.w : 0;
         *target = sum;
     }
 }

@@ -62,6 +62,18 @@ public readonly ref struct BackwardContext
     }
 
     /// <summary>
+    /// Where to leave the gradient of a parameter's value in parts, all of which are written; None where it must be written in one piece to <see cref="Target"/>, because the input is no
+    /// parameter's or has a gradient already. Ask instead of <see cref="Target"/>, and go on to it for None.
+    /// </summary>
+    /// <param name="input">The input.</param>
+    /// <param name="count">The number of parts, from 2.</param>
+    internal DeviceBuffer TargetInParts(int input, int count)
+    {
+        TensorHandle handle = node.InputHandle(input);
+        return handle.RequiresGradient && handle.Parameter is { } parameter ? parameter.PartsForBackward(count) : DeviceBuffer.None;
+    }
+
+    /// <summary>
     /// Like <see cref="Target"/>, but where the input has no gradient yet and the output's shape and type, the output gradient's own memory is handed over, to be
     /// overwritten in place: for kernels that allow it. Check whether <see cref="GradientTarget.Buffer"/> is the output gradient's.
     /// </summary>

@@ -172,9 +172,16 @@ public sealed class ConvolutionNode : Node
     /// <inheritdoc/>
     protected internal override void Backward(in BackwardContext context)
     {
-        GradientTarget weightTarget = context.Target(1);
+        // An optimizer adds parts while it reads them; whoever needs the sum before makes it then.
+        int count = context.Device.Convolution.FilterGradientParts(Shape, input.Buffer.Type);
+        DeviceBuffer parts = count > 1 ? context.TargetInParts(1, count) : DeviceBuffer.None;
+        GradientTarget weightTarget = parts.IsNone ? context.Target(1) : default;
         GradientTarget biasTarget = InputCount > 2 ? context.Target(2) : default;
-        if (weightTarget.IsWanted)
+        if (!parts.IsNone)
+        {
+            context.Device.Convolution.FilterGradientInParts(Shape, input.Buffer, context.OutputGradient, parts, biasTarget.Buffer, biasTarget.Mode);
+        }
+        else if (weightTarget.IsWanted)
         {
             if (biasTarget.IsWanted && biasTarget.Mode != weightTarget.Mode)
             {

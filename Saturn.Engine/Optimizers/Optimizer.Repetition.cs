@@ -72,9 +72,14 @@ public abstract partial class Optimizer
     }
 
     /// <summary>Updates what was prepared, once the gradients are complete, and clears them.</summary>
-    /// <exception cref="NotRepeatableException">The backward passes have reached other parameters than in the remembered step.</exception>
+    /// <exception cref="NotRepeatableException">The backward passes have reached other parameters than in the remembered step, or their gradients come in another number of parts.</exception>
     internal void LaunchRepetition(double gradientScale, DeviceBuffer scalars)
     {
+        if (Clips(gradientScale))
+        {
+            FinishGradients();
+        }
+
         int reached = 0;
         for (int g = 0; g < Groups.Count; g++)
         {
@@ -91,6 +96,15 @@ public abstract partial class Optimizer
         if (reached != recorded.Length)
         {
             throw new NotRepeatableException($"{recorded.Length} parameters have gradients in one step and {reached} in another");
+        }
+
+        for (int i = 0; i < count; i++)
+        {
+            if (updated[i].GradientParts != tensors[i].GradientSplits)
+            {
+                throw new NotRepeatableException(
+                    $"the gradient of parameter {updated[i].Name} comes in {tensors[i].GradientSplits} part(s) in one step and in {updated[i].GradientParts} in another");
+            }
         }
 
         Launch(gradientScale, scalars);

@@ -146,6 +146,11 @@ public abstract partial class Optimizer : IDisposable
 
     private void UpdateReached(double gradientScale)
     {
+        if (Clips(gradientScale))
+        {
+            FinishGradients();
+        }
+
         List(repeated: false);
         if (count == 0)
         {
@@ -187,6 +192,22 @@ public abstract partial class Optimizer : IDisposable
                     {
                         state.Threshold = (float)threshold;
                     }
+                }
+            }
+        }
+    }
+
+    /// <summary>Adds up gradients that are in parts: who reads them twice reads less this way.</summary>
+    private void FinishGradients()
+    {
+        for (int g = 0; g < Groups.Count; g++)
+        {
+            for (int i = 0; i < Groups[g].Parameters.Count; i++)
+            {
+                Parameter parameter = Groups[g].Parameters[i];
+                if (!parameter.IsRemoved && parameter.HasGradient)
+                {
+                    parameter.FinishGradient();
                 }
             }
         }
@@ -246,7 +267,8 @@ public abstract partial class Optimizer : IDisposable
             state is null || state.Second.IsNone ? DeviceBuffer.None : state.Second.Buffer, vector ? 1 : parameter.Rows, parameter.Taps,
             vector ? parameter.Rows : parameter.Columns, (float)group.LearningRate, (float)group.WeightDecay, (float)group.L1, (float)group.L2,
             (float)group.NoiseStandardDeviation, parameter.TensorId, live, vector ? DeviceBuffer.None : originalRows, vector ? originalRows : originalColumns,
-            (float)group.NoiseGradientThreshold, vector, threshold, lastThreshold, parameter.ReducedForUpdate);
+            (float)group.NoiseGradientThreshold, vector, threshold, lastThreshold, parameter.ReducedForUpdate, parameter.GradientParts,
+            parameter.GradientParts > 1 ? parameter.Shape.StorageCount : 0);
     }
 
     private Tensor ZeroState(Parameter parameter)

@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using Saturn.Kernels.Cuda.Compilation;
+using Saturn.Kernels.Cuda.Cublas;
 
 namespace Saturn.Kernels.Cuda;
 
@@ -34,6 +35,7 @@ public sealed unsafe class CudaContext : IDisposable
         Memory = new CudaMemory(this);
         Uploads = new CudaUploads(this);
         MultiprocessorCount = driver.DeviceAttribute(ordinal, CudaDeviceAttribute.MultiprocessorCount);
+        Cublas = !driver.IsEmulated && CublasSearch.OfThisMachine().Find() is { } library ? new CublasMatrix(this, library) : null;
     }
 
     /// <summary>The driver, real or emulated.</summary>
@@ -53,6 +55,9 @@ public sealed unsafe class CudaContext : IDisposable
 
     /// <summary>The device's memory, also for scratch.</summary>
     internal CudaMemory Memory { get; }
+
+    /// <summary>Large matrix products; null where there is no cuBLAS, or none is wanted.</summary>
+    internal CublasMatrix? Cublas { get; }
 
     /// <summary>Copies from the host that do not wait.</summary>
     internal CudaUploads Uploads { get; }
@@ -134,6 +139,7 @@ public sealed unsafe class CudaContext : IDisposable
                 module.Unload();
             }
 
+            Cublas?.Dispose();
             Uploads.Dispose();
             Memory.Dispose();
             Driver.DestroyStream(Stream);

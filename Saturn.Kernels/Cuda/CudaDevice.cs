@@ -46,7 +46,7 @@ public sealed unsafe class CudaDevice : Device
 
     /// <inheritdoc/>
     public override string Description =>
-        $"{driver.DeviceName(context.Ordinal)}, {context.MultiprocessorCount} multiprocessors, {driver.TargetArchitecture(context.Ordinal)}, {driver.Description}";
+        $"{driver.DeviceName(context.Ordinal)}, {context.MultiprocessorCount} multiprocessors, {driver.TargetArchitecture(context.Ordinal)}, {driver.Description}{(context.Cublas is { } cublas ? $", cuBLAS at {cublas.Path}" : "")}";
 
     /// <inheritdoc/>
     public override Precision Precision { get; }

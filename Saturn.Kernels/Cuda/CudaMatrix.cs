@@ -1,11 +1,13 @@
 using System.Runtime.InteropServices;
 using Saturn.Kernels.Cuda.Compilation;
+using Saturn.Kernels.Cuda.Cublas;
 using Saturn.Kernels.Families;
 
 namespace Saturn.Kernels.Cuda;
 
 /// <summary>
 /// The matrix kernels of <c>kernels/matrix.cu</c> or, on tensor cores, of <c>kernels/matrix_tensor.cu</c>: chooses a tile by the sizes. The tile never changes a bit of the result.
+/// Plain large products go to cuBLAS where there is one.
 /// </summary>
 internal sealed class CudaMatrix : IMatrixKernels
 {
@@ -23,9 +25,11 @@ internal sealed class CudaMatrix : IMatrixKernels
     private readonly CudaTile largeTile;
     private readonly CudaTile smallTile;
     private readonly bool tensorCores;
+    private readonly CudaContext context;
 
     public CudaMatrix(CudaContext context, Precision precision)
     {
+        this.context = context;
         tensorCores = precision != Precision.Fp32;
         (largeTile, smallTile) = tensorCores ? (LargeOnTensorCores, SmallOnTensorCores) : (CudaTile.Large, CudaTile.Small);
         CudaModule module = context.Module(KernelSource.BuiltIn(tensorCores ? "matrix_tensor.cu" : "matrix.cu", typeof(MultiplyArguments)));
@@ -39,6 +43,12 @@ internal sealed class CudaMatrix : IMatrixKernels
     public void Multiply(in MatrixShape shape, DeviceBuffer left, DeviceBuffer right, DeviceBuffer output, float alpha = 1, float beta = 0)
     {
         ActivationType.RequireFloat32("matrix.Multiply", left, right, output);
+        if (context.Cublas is { } cublas && CublasProduct.Takes(shape))
+        {
+            cublas.Multiply(shape, left, right, output, alpha, beta, tensorCores);
+            return;
+        }
+
         long largeTiles = largeTile.Count(shape.Rows, shape.Columns) * shape.Batch;
         bool useLarge = shape.Columns > smallTile.Columns && largeTiles >= LargeTilesWanted;
         CudaTile tile = useLarge ? largeTile : smallTile;

@@ -58,6 +58,11 @@ public sealed record EnvironmentVariable(string Name, string Values, string Defa
     /// <summary>The driver's library.</summary>
     public static EnvironmentVariable CudaDriver { get; } = new("SATURN_CUDA_DRIVER", "a library", "searched for", "The CUDA driver's library.");
 
+    /// <summary>The matrix library.</summary>
+    public static EnvironmentVariable Cublas { get; } = new(
+        "SATURN_CUBLAS", "a library or its folder, or `off`", "searched for",
+        "NVIDIA's cuBLAS (11, 12 or 13), which large plain matrix products on a GPU take where it is found; `off` leaves them to Saturn's own kernels. With another library, or none, sums are added in another order.");
+
     /// <summary>The interpreter of side-by-side measurements.</summary>
     public static EnvironmentVariable PeerPython { get; } = new(
         "SATURN_PEER_PYTHON", "a Python interpreter", "`/usr/bin/python3`", "The interpreter with PyTorch that `saturn bench` measures beside Saturn; `tools/install-peers.sh` installs one.");
@@ -75,7 +80,7 @@ public sealed record EnvironmentVariable(string Name, string Values, string Defa
 
     /// <summary>All variables, in the order of the documentation.</summary>
     public static IReadOnlyList<EnvironmentVariable> All { get; } =
-        [Device, Debug, Sync, Validate, Leaks, Trace, CacheDirectory, Dump, Nvrtc, CudaDriver, PeerPython, Data, TestDevices, RequireNvrtc];
+        [Device, Debug, Sync, Validate, Leaks, Trace, CacheDirectory, Dump, Nvrtc, CudaDriver, Cublas, PeerPython, Data, TestDevices, RequireNvrtc];
 
     /// <summary>The text it holds; null where it is not set or empty.</summary>
     public string? Value => Environment.GetEnvironmentVariable(Name) is { Length: > 0 } value ? value : null;

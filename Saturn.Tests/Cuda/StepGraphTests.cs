@@ -23,11 +23,14 @@ public sealed class StepGraphTests
     [TestCase(false, "sgd", 1)]
     [TestCase(false, "adam", 2)]
     [TestCase(false, "directional", 1)]
-    public void Twenty_steps_with_a_removal_have_the_bits_of_single_launches(bool isChecked, string rule, int accumulate)
+    [TestCase(false, "sgd", 1, Precision.Bf16)]
+    [TestCase(false, "sgd", 1, Precision.Tf32)]
+    [TestCase(false, "adam", 2, Precision.Tf32)]
+    public void Twenty_steps_with_a_removal_have_the_bits_of_single_launches(bool isChecked, string rule, int accumulate, Precision precision = Precision.Fp32)
     {
         Nvrtc.Require();
-        Outcome single = Train(isChecked, rule, accumulate, false);
-        Outcome graph = Train(isChecked, rule, accumulate, true);
+        Outcome single = Train(isChecked, rule, accumulate, false, precision);
+        Outcome graph = Train(isChecked, rule, accumulate, true, precision);
         Assert.That(graph.Removed, Is.EqualTo(single.Removed).And.GreaterThanOrEqualTo(3));
         Assert.That(graph.Recordings, Is.EqualTo(2), "one before the removal and one after it");
         Assert.That(graph.Repetitions, Is.GreaterThanOrEqualTo(10));
@@ -40,11 +43,11 @@ public sealed class StepGraphTests
         }
     }
 
-    private static Outcome Train(bool isChecked, string rule, int accumulate, bool asGraph)
+    private static Outcome Train(bool isChecked, string rule, int accumulate, bool asGraph, Precision precision)
     {
         EmulatedDriver driver = new(new EmulatorOptions(Checked: isChecked, Workers: 2));
         Outcome outcome;
-        using (CudaDevice device = new("emulated", driver))
+        using (CudaDevice device = new("emulated", driver, precision: precision))
         {
             outcome = Train(device, driver, rule, accumulate, asGraph);
             Assert.That(device.Memory.LiveBytes, Is.Zero);

@@ -17,6 +17,7 @@ internal sealed class NvrtcSearch(Func<string, string?> environment, string root
         ? ["nvrtc64_130_0.dll", "nvrtc64_120_0.dll", "nvrtc64_112_0.dll"]
         : ["libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so.11.2"];
 
+    private readonly CudaFolders folders = new(environment, root);
     private readonly List<NativeLibraryAttempt> attempts = [];
 
     /// <summary>What was tried, in order; the last one is what was found.</summary>
@@ -36,9 +37,13 @@ internal sealed class NvrtcSearch(Func<string, string?> environment, string root
         }
 
         attempts.Add(new NativeLibraryAttempt("SATURN_NVRTC", "", "not set"));
-        foreach ((string place, string folder) in CudaFolders())
+        foreach ((string place, string? folder) in folders.Toolkits())
         {
-            if (TryFolder(place, folder) is { } library)
+            if (folder is null)
+            {
+                attempts.Add(new NativeLibraryAttempt(place, "", "not set"));
+            }
+            else if (TryFolder(place, folder) is { } library)
             {
                 return library;
             }
@@ -80,45 +85,11 @@ internal sealed class NvrtcSearch(Func<string, string?> environment, string root
         return TryLoad(Place, Path.GetFullPath(named), Path.GetDirectoryName(Path.GetFullPath(named)));
     }
 
-    private IEnumerable<(string Place, string Folder)> CudaFolders()
-    {
-        string[] below = OperatingSystem.IsWindows() ? ["bin", "bin/x64"] : ["lib64", "targets/x86_64-linux/lib", "targets/sbsa-linux/lib", "lib"];
-        foreach (string variable in (string[])["CUDA_PATH", "CUDA_HOME"])
-        {
-            if (environment(variable) is not { Length: > 0 } home)
-            {
-                attempts.Add(new NativeLibraryAttempt(variable, "", "not set"));
-                continue;
-            }
-
-            foreach (string folder in below)
-            {
-                yield return (variable, Path.Combine(home, folder));
-            }
-        }
-
-        if (OperatingSystem.IsWindows())
-        {
-            yield break;
-        }
-
-        // /usr/local/cuda is a link to the version that the machine's owner prefers; the others follow, newest first.
-        string local = Path.Combine(root, "usr/local");
-        string[] installed = Folders(local, "cuda-*").OrderByDescending(folder => Version.TryParse(Path.GetFileName(folder)["cuda-".Length..], out Version? version) ? version : new Version(0, 0)).ToArray();
-        foreach (string home in (string[])[Path.Combine(local, "cuda"), .. installed])
-        {
-            foreach (string folder in below)
-            {
-                yield return ("CUDA folder", Path.Combine(home, folder));
-            }
-        }
-    }
-
     private IEnumerable<(string Place, string Folder)> PackagedFolders()
     {
         yield return ("Saturn's cache", CacheFolder.Nvrtc(environment));
         string[] inside = OperatingSystem.IsWindows() ? ["nvidia/cu13/bin/x86_64", "nvidia/cuda_nvrtc/bin"] : ["nvidia/cu13/lib", "nvidia/cuda_nvrtc/lib"];
-        foreach (string packages in PythonPackages())
+        foreach (string packages in folders.PythonPackages())
         {
             foreach (string folder in inside)
             {
@@ -130,59 +101,7 @@ internal sealed class NvrtcSearch(Func<string, string?> environment, string root
             }
         }
 
-        attempts.Add(new NativeLibraryAttempt("Python packages", "", $"no other {string.Join(" or ", inside)} in the site-packages of {string.Join(", ", PythonHomes())}"));
-    }
-
-    private IEnumerable<string> PythonPackages()
-    {
-        foreach (string home in PythonHomes())
-        {
-            if (OperatingSystem.IsWindows())
-            {
-                yield return Path.Combine(home, "Lib", "site-packages");
-                continue;
-            }
-
-            foreach (string version in Folders(Path.Combine(home, "lib"), "python3*"))
-            {
-                yield return Path.Combine(version, "site-packages");
-                yield return Path.Combine(version, "dist-packages");
-            }
-        }
-    }
-
-    private IEnumerable<string> PythonHomes()
-    {
-        foreach (string variable in (string[])["VIRTUAL_ENV", "CONDA_PREFIX"])
-        {
-            if (environment(variable) is { Length: > 0 } home)
-            {
-                yield return home;
-            }
-        }
-
-        if (OperatingSystem.IsWindows())
-        {
-            string programs = Path.Combine(environment("LOCALAPPDATA") ?? "", "Programs", "Python");
-            foreach (string version in Folders(programs, "Python3*"))
-            {
-                yield return version;
-            }
-
-            yield break;
-        }
-
-        if (environment("HOME") is { Length: > 0 } user)
-        {
-            yield return Path.Combine(user, ".local");
-            foreach (string version in Folders(Path.Combine(user, ".pyenv/versions"), "*"))
-            {
-                yield return version;
-            }
-        }
-
-        yield return Path.Combine(root, "usr/local");
-        yield return Path.Combine(root, "usr");
+        attempts.Add(new NativeLibraryAttempt("Python packages", "", $"no other {string.Join(" or ", inside)} in the site-packages of {string.Join(", ", folders.PythonHomes())}"));
     }
 
     private NvrtcLibrary? TryFolder(string place, string folder)
@@ -270,6 +189,4 @@ internal sealed class NvrtcSearch(Func<string, string?> environment, string root
             return null;
         }
     }
-
-    private static string[] Folders(string parent, string pattern) => Directory.Exists(parent) ? [.. Directory.GetDirectories(parent, pattern).Order(StringComparer.Ordinal)] : [];
 }
