@@ -213,6 +213,22 @@ public sealed class Parameter : IDisposable
         return gradient.Buffer;
     }
 
+    /// <summary>The bfloat16 copy's buffer for a kernel that updates the value; None while nothing has asked for the copy.</summary>
+    internal DeviceBuffer ReducedForUpdate => reduced.IsNone ? DeviceBuffer.None : reduced.Buffer;
+
+    /// <summary>Brings the bfloat16 copy, if there is one, up to date now.</summary>
+    internal void RefreshReducedValue()
+    {
+        if (!reduced.IsNone && !isReducedCurrent)
+        {
+            Value.Device.Elementwise.Convert(Shape, Value.Buffer, reduced.Buffer, GradientMode.Overwrite);
+            isReducedCurrent = true;
+        }
+    }
+
+    /// <summary>A kernel has updated the value and written the same into the bfloat16 copy, if there is one.</summary>
+    internal void ValueUpdatedWithCopy() => isReducedCurrent = true;
+
     /// <summary>Room for a gradient in parts, for a backward kernel that writes all of them; None where there is a gradient already, which must be finished and added to.</summary>
     internal DeviceBuffer PartsForBackward(int count)
     {
@@ -253,22 +269,6 @@ public sealed class Parameter : IDisposable
 
         partCount = 1;
     }
-
-    /// <summary>The bfloat16 copy's buffer for a kernel that updates the value; None while nothing has asked for the copy.</summary>
-    internal DeviceBuffer ReducedForUpdate => reduced.IsNone ? DeviceBuffer.None : reduced.Buffer;
-
-    /// <summary>Brings the bfloat16 copy, if there is one, up to date now.</summary>
-    internal void RefreshReducedValue()
-    {
-        if (!reduced.IsNone && !isReducedCurrent)
-        {
-            Value.Device.Elementwise.Convert(Shape, Value.Buffer, reduced.Buffer, GradientMode.Overwrite);
-            isReducedCurrent = true;
-        }
-    }
-
-    /// <summary>A kernel has updated the value and written the same into the bfloat16 copy, if there is one.</summary>
-    internal void ValueUpdatedWithCopy() => isReducedCurrent = true;
 
     private void Attach()
     {

@@ -24,6 +24,7 @@ public sealed class StepGraphTests
     [TestCase(false, "sgd", 1)]
     [TestCase(false, "adam", 2)]
     [TestCase(false, "directional", 1)]
+    [TestCase(false, "sgd", 1, Precision.Bf16)]
     [TestCase(false, "sgd", 1, Precision.Tf32)]
     [TestCase(false, "adam", 2, Precision.Tf32)]
     public void Twenty_steps_with_a_removal_have_the_bits_of_single_launches(bool isChecked, string rule, int accumulate, Precision precision = Precision.Fp32)

@@ -53,7 +53,7 @@ internal static class NormalizationWorks
         void Run()
         {
             device.Normalization.BatchMoments(image.Rows, image.Channels, input, moments);
-            device.Normalization.PrepareTraining(shape, moments, gamma, beta, mean, variance, saved);
+            device.Normalization.PrepareTraining(shape, BatchStatistics.Moments, moments, gamma, beta, mean, variance, saved, Activation.Relu, ActivityReport.None);
             device.Normalization.Apply(shape, epilogue, input, saved, output, ActivityReport.None);
         }
     }
