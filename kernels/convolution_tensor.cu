@@ -64,8 +64,7 @@ struct TensorConvolutionArguments
 template <class T>
 struct Pixels
 {
-    int32 corners[T::rows];   // the window's first source position, in chunks; it may lie outside of the image
-    uint32 inside[T::rows];   // bit t: row t of the taps is inside; bit 16 + t: column t
+    int2 windows[T::rows];    // x: the first source position, in chunks; it may lie outside of the image. y: bit t, row t of the taps is inside; bit 16 + t, column t
     int32 positions[T::rows]; // of the result, in pixels
 
     __device__ void find(const TensorConvolutionArguments& arguments, const Axis& vertical, const Axis& horizontal, int32 first, int32 pixels)
@@ -86,8 +85,7 @@ struct Pixels
                     + place.inner * horizontal.positionStep;
             }
 
-            corners[row] = corner;
-            inside[row] = bits;
+            windows[row] = make_int2(corner, static_cast<int32>(bits));
             positions[row] = position;
         }
 
@@ -143,9 +141,9 @@ struct Gather
 #pragma unroll
         for (int i = 0; i < T::rows / T::linesAtOnce; i++)
         {
-            int32 row = line + i * T::linesAtOnce;
-            bool valid = exists & ((pixels.inside[row] & bits) == bits);
-            copyPartAsync16(left + target + i * (T::linesAtOnce * T::rowBytes), source + (static_cast<int64>(pixels.corners[row] + offset) << 4), valid ? 16 : 0);
+            int2 window = pixels.windows[line + i * T::linesAtOnce];
+            bool valid = exists & ((static_cast<uint32>(window.y) & bits) == bits);
+            copyPartAsync16(left + target + i * (T::linesAtOnce * T::rowBytes), source + (static_cast<int64>(window.x + offset) << 4), valid ? 16 : 0);
         }
     }
 
