@@ -42,7 +42,7 @@ public static class TestDevices
     /// <summary>The devices of compute capability 9.0: the emulated one, and the GPU if it is one.</summary>
     public static readonly string[] HopperNames = ["emulated:sm_90a", .. Names.Where(IsHopper)];
 
-    /// <summary>The same, and the host under observation, where every kernel call takes the way through the observer and is checked against a second run.</summary>
+    /// <summary>The device names of the matrix, and the host under observation, where every kernel call takes the way through the observer and is checked against a second run.</summary>
     public static readonly string[] ObservedNames = [.. Names, "cpu observed"];
 
     public static Device Open(string name) => name switch

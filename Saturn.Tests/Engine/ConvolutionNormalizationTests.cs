@@ -14,7 +14,7 @@ namespace Saturn.Tests.Engine;
 [TestFixtureSource(nameof(Names))]
 public sealed class ConvolutionNormalizationTests(string device)
 {
-    private static IEnumerable<string> Names => TestDevices.TensorCoreNames.Where(name => name.EndsWith("tf32", StringComparison.Ordinal));
+    private static IEnumerable<string> Names => TestDevices.TensorNames.Where(name => name.EndsWith("tf32", StringComparison.Ordinal));
 
     [Test]
     public void Fused_is_the_same_as_apart([Values] bool training, [Values] bool residual, [Values(7, 40)] int channels)

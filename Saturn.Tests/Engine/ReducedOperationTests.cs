@@ -10,7 +10,7 @@ namespace Saturn.Tests.Engine;
 /// Every operation on tensors of bfloat16, whether it has kernels for them or converts them first: values and gradients are those of the same operation in float32 on the same, rounded, inputs, but for the
 /// roundings on the way.
 /// </summary>
-[TestFixtureSource(typeof(TestDevices), nameof(TestDevices.TensorCoreNames))]
+[TestFixtureSource(typeof(TestDevices), nameof(TestDevices.TensorNames))]
 public sealed class ReducedOperationTests(string device) : EngineTest(device)
 {
     private static IEnumerable<TestCaseData> Cases =>

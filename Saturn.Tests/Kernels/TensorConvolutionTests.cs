@@ -7,7 +7,7 @@ using Saturn.Tests.References;
 namespace Saturn.Tests.Kernels;
 
 /// <summary>Convolutions on tensor cores against the definition in double precision. Operands are rounded beforehand, so that products are exact and only float32 sums and the stored type round.</summary>
-[TestFixtureSource(typeof(TestDevices), nameof(TestDevices.TensorCoreNames))]
+[TestFixtureSource(typeof(TestDevices), nameof(TestDevices.TensorNames))]
 public sealed class TensorConvolutionTests(string device) : KernelTest(device)
 {
     private static readonly ConvolutionShape[] Shapes =
