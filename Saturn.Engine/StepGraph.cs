@@ -1,6 +1,7 @@
 using Saturn.Engine.Optimizers;
 using Saturn.Kernels;
 using Saturn.Kernels.Cuda;
+using Saturn.Kernels.Diagnostics;
 
 namespace Saturn.Engine;
 
@@ -184,6 +185,11 @@ public sealed class StepGraph : IDisposable
 
         Recordings++;
         Operations = work.Operations;
+        if (EnvironmentVariable.Debug.Number(0, 5) >= 1)
+        {
+            Console.Error.WriteLine($"recorded a step of {Operations} kernels, copies and fills on {device.Name}");
+        }
+
         reporting.Clear();
         reporting.AddRange(activities.Where(activity => activity.HasReported));
         stage = Stage.Repetition;

@@ -75,6 +75,12 @@ public abstract class Device : IDisposable
     /// <summary>Fused parameter updates.</summary>
     public abstract IOptimizerKernels Optimizer { get; }
 
+    /// <summary>Batches out of images in device memory.</summary>
+    public abstract IImageKernels Images { get; }
+
+    /// <summary>Bytes of device memory that nobody uses now; null where the device does not say.</summary>
+    public virtual long? FreeMemory => null;
+
     /// <summary>Copies host bytes to the device. The source may be reused when the call returns.</summary>
     public abstract void Upload(ReadOnlySpan<byte> source, DeviceBuffer destination);
 

@@ -163,14 +163,27 @@ public static class Philox
 }
 
 /// <summary>Consecutive random numbers of one key, for code that draws one at a time on the host: shuffling, augmentation, synthetic data.</summary>
-/// <param name="key">Which run, use and step.</param>
-/// <param name="element">What the numbers are for inside the step, such as an image's number.</param>
-public struct PhiloxSequence(RandomKey key, uint element = 0)
+/// <param name="key0">First word of the key of run and step (<see cref="Philox.DeriveKey"/>).</param>
+/// <param name="key1">Second word.</param>
+/// <param name="stream">What the numbers are for.</param>
+/// <param name="element">What they are for inside the step, such as an image's number.</param>
+public struct PhiloxSequence(uint key0, uint key1, uint stream, uint element)
 {
-    private readonly (uint Key0, uint Key1) derived = Philox.DeriveKey(key.Seed, key.Step);
-    private readonly uint stream = key.Stream;
     private (uint Word0, uint Word1, uint Word2, uint Word3) block;
     private uint drawn;
+
+    /// <summary>The numbers of a key.</summary>
+    /// <param name="key">Which run, use and step.</param>
+    /// <param name="element">What the numbers are for inside the step, such as an image's number.</param>
+    public PhiloxSequence(RandomKey key, uint element = 0)
+        : this(Philox.DeriveKey(key.Seed, key.Step), key.Stream, element)
+    {
+    }
+
+    private PhiloxSequence((uint Key0, uint Key1) derived, uint stream, uint element)
+        : this(derived.Key0, derived.Key1, stream, element)
+    {
+    }
 
     /// <summary>The next word: lane n mod 4 of counter (n div 4, element, 0, stream) for the n-th number drawn.</summary>
     public uint NextUInt32()
@@ -178,7 +191,7 @@ public struct PhiloxSequence(RandomKey key, uint element = 0)
         uint lane = drawn & 3;
         if (lane == 0)
         {
-            block = Philox.Block(drawn >> 2, element, 0, stream, derived.Key0, derived.Key1);
+            block = Philox.Block(drawn >> 2, element, 0, stream, key0, key1);
         }
 
         drawn++;

@@ -10,7 +10,7 @@ public sealed class Dropout : Module
 {
     private readonly float probability;
     private readonly ulong seed;
-    private ulong step;
+    private readonly Tensor derivedKey;
 
     /// <summary>Creates the layer.</summary>
     /// <param name="device">The device.</param>
@@ -27,16 +27,35 @@ public sealed class Dropout : Module
 
         this.probability = probability;
         this.seed = seed;
+        derivedKey = Tensor.AllocateUnscoped(device, new Shape(2), ElementType.Int32);
+        Write(0);
     }
 
     /// <inheritdoc/>
     public override void BeginStep(long step)
     {
         base.BeginStep(step);
-        this.step = (ulong)step;
+        if (probability > 0)
+        {
+            Write((ulong)step);
+        }
     }
 
     /// <inheritdoc/>
     public override Tensor Forward(Tensor input) =>
-        IsTraining && probability > 0 ? Operation.Dropout(input, probability, new RandomKey(seed, StreamId.Of(Name), step)) : input;
+        IsTraining && probability > 0 ? Operation.Dropout(input, probability, new RandomKey(seed, StreamId.Of(Name), 0, derivedKey.Buffer)) : input;
+
+    /// <inheritdoc/>
+    protected override void Dispose(bool disposing)
+    {
+        derivedKey.Dispose();
+        base.Dispose(disposing);
+    }
+
+    // On the device, where a recorded step finds the key of each of its repetitions.
+    private void Write(ulong step)
+    {
+        (uint key0, uint key1) = Philox.DeriveKey(seed, step);
+        derivedKey.CopyFromStored<uint>([key0, key1]);
+    }
 }

@@ -143,7 +143,7 @@ public sealed class Trainer : IDisposable
         }
 
         losses = new LossRing(device, LoggingInterval, options.Accumulate);
-        input = new TrainingInput(device, training, options.Batch, options.Accumulate, options.Seed, options.Augment);
+        input = new TrainingInput(device, training, options.Batch, options.Accumulate, options.Seed, options.Augment, KeepsDataOnDevice);
         graph = UsesGraph ? new StepGraph(device, optimizer, model.Activities) : null;
         passes = RunPasses;
     }
@@ -255,6 +255,13 @@ public sealed class Trainer : IDisposable
             return recording is null ? $"{device.Name} does not record steps{(device is ObservedDevice ? " while it is observed" : "")}" : pruning.WhyNotRecorded;
         }
     }
+
+    private bool KeepsDataOnDevice => options.DataOn switch
+    {
+        "device" => true,
+        "host" => false,
+        _ => device.Kind == DeviceKind.Cuda && device is not ObservedDevice && device.FreeMemory is { } free && ResidentImages.BytesOf(training) < free / 4,
+    };
 
     private bool UsesGraph => options.Graph != "off" && WhyNoGraph is null && (options.Graph == "on" || device.Kind == DeviceKind.Cuda);
 

@@ -93,6 +93,9 @@ public sealed record TrainingOptions
     /// <summary>Whether steps are recorded and repeated as one graph each: auto (on a CUDA device, where the run allows it), on or off.</summary>
     public string Graph { get; init; } = "auto";
 
+    /// <summary>Where the training images lie and batches are assembled: device, host, or auto (on a CUDA device, if they take less than a quarter of its free memory).</summary>
+    public string DataOn { get; init; } = "auto";
+
     /// <summary>Worker threads on the CPU; null for one a processor.</summary>
     public int? Threads { get; init; }
 
@@ -159,6 +162,7 @@ public sealed record TrainingOptions
         Require(CountDeadThreshold is null or >= 0, "count-dead-threshold", "0 or above", CountDeadThreshold);
         Require(CheckpointEvery >= 1, "checkpoint-every", "at least 1 epoch", CheckpointEvery);
         RequireOneOf(Graph, "graph", "auto", "on", "off");
+        RequireOneOf(DataOn, "data-on", "auto", "device", "host");
         RequireOneOf(Optimizer, "optimizer", "sgd", "adam", "adamw");
         RequireOneOf(Activation, "activation", "relu", "leakyrelu", "gelu", "silu");
         RequireOneOf(LearningRateSchedule, "lr-schedule", "constant", "cosine", "onecycle", "step", "warmup-cosine");

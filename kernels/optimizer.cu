@@ -241,8 +241,15 @@ __device__ inline void updateChunk(const Arguments& arguments)
     int32 jobIndex = findJob(arguments, chunk);
     const UpdateJob& job = arguments.jobs[jobIndex];
     const UpdateRule& rule = arguments.rule;
-    UpdateScalars scalars = rule.deviceScalars == nullptr ? rule.scalars : *rule.deviceScalars;
-    UpdateRates rates = rule.deviceRates == nullptr ? job.rates : rule.deviceRates[jobIndex];
+    __shared__ UpdateScalars scalars;
+    __shared__ UpdateRates rates;
+    if (threadIdx.x == 0)
+    {
+        scalars = rule.deviceScalars == nullptr ? rule.scalars : *rule.deviceScalars;
+        rates = rule.deviceRates == nullptr ? job.rates : rule.deviceRates[jobIndex];
+    }
+
+    __syncthreads();
     uint32 fours = static_cast<uint32>(job.segments) * (divideUp(job.columns, 8) * 2);
     uint32 start = static_cast<uint32>(chunk - job.firstChunk) * chunkFours;
     uint32 last = min(start + chunkFours, fours);

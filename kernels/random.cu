@@ -12,6 +12,7 @@ struct RandomArguments
 {
     const float* input; // dropout only
     float* output;
+    const uint2* key; // or null: key0, key1
     int32 rows;
     int32 channels;
     int32 pitch;
@@ -33,10 +34,11 @@ __device__ inline void forEachBlock(const RandomArguments& arguments, Function f
         return;
     }
 
+    uint2 key = arguments.key == nullptr ? make_uint2(arguments.key0, arguments.key1) : *arguments.key;
     for (int32 row = firstRow(); row < arguments.rows; row += rowStep())
     {
         int64 at = static_cast<int64>(row) * arguments.pitch + channel;
-        uint4 words = philoxBlock(channel / 4, row, 0, arguments.stream, arguments.key0, arguments.key1);
+        uint4 words = philoxBlock(channel / 4, row, 0, arguments.stream, key.x, key.y);
         float4 value = withoutPadding(function(words, at), channel, arguments.channels);
         storeFour(arguments.output + at, arguments.accumulate != 0 ? value + loadFour(arguments.output + at) : value);
     }

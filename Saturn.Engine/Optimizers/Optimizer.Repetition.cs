@@ -12,6 +12,7 @@ public abstract partial class Optimizer
     private OptimizerTensor[] recorded = [];
     private Parameter[] recordedParameters = [];
     private OptimizerStep recordedStep;
+    private (double Scale, double? Limit) recordedClip;
 
     /// <summary>Bytes that <see cref="PrepareRepetition"/> writes.</summary>
     internal int ScalarBytes => OptimizerScalars.ByteLength(recorded.Length);
@@ -22,12 +23,13 @@ public abstract partial class Optimizer
         recorded = tensors[..count];
         recordedParameters = updated[..count];
         recordedStep = WithoutScalars(Current(gradientScale));
+        recordedClip = (gradientScale, MaximumGradientNorm);
     }
 
     /// <summary>Whether the next step would be a repetition of the remembered one: the same tensors in the same memory under the same rule. Changes nothing.</summary>
     internal bool WouldRepeat(double gradientScale)
     {
-        if (recorded.Length == 0 || WithoutScalars(Current(gradientScale)) != recordedStep)
+        if (recorded.Length == 0 || recordedClip != (gradientScale, MaximumGradientNorm) || WithoutScalars(Current(gradientScale)) != recordedStep)
         {
             return false;
         }
@@ -39,6 +41,12 @@ public abstract partial class Optimizer
             for (int i = 0; i < group.Parameters.Count; i++)
             {
                 Parameter parameter = group.Parameters[i];
+                if (!parameter.IsRemoved && parameter.HasGradient)
+                {
+                    // It would be added to.
+                    return false;
+                }
+
                 if (!parameter.IsRemoved && IsRepeated(parameter, found))
                 {
                     Moments? state = moments.GetValueOrDefault(parameter);

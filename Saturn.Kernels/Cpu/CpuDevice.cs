@@ -24,6 +24,7 @@ public sealed class CpuDevice : Device
     private readonly CpuCensus census;
     private readonly CpuCompaction compaction;
     private readonly CpuOptimizer optimizer;
+    private readonly CpuImages images;
     private bool disposed;
 
     /// <summary>Opens the host processor.</summary>
@@ -52,6 +53,7 @@ public sealed class CpuDevice : Device
         census = new CpuCensus(team, memory);
         compaction = new CpuCompaction(team);
         optimizer = new CpuOptimizer(team, memory);
+        images = new CpuImages(team);
     }
 
     /// <inheritdoc/>
@@ -114,6 +116,9 @@ public sealed class CpuDevice : Device
 
     /// <inheritdoc/>
     public override IOptimizerKernels Optimizer => optimizer;
+
+    /// <inheritdoc/>
+    public override IImageKernels Images => images;
 
     /// <inheritdoc/>
     public override unsafe void Upload(ReadOnlySpan<byte> source, DeviceBuffer destination)

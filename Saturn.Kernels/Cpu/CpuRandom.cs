@@ -27,7 +27,8 @@ internal sealed unsafe class CpuRandom(WorkerTeam team) : IRandomKernels
 
     private void Run(Kind kind, in Shape shape, RandomKey key, float scale, float offset, float* input, DeviceBuffer output, bool accumulate, float largest = 0)
     {
-        (uint key0, uint key1) = Philox.DeriveKey(key.Seed, key.Step);
+        uint* derived = (uint*)key.Derived.Address;
+        (uint key0, uint key1) = derived == null ? Philox.DeriveKey(key.Seed, key.Step) : (derived[0], derived[1]);
         Job job = new()
         {
             Kind = kind,

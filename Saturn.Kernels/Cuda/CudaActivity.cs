@@ -16,6 +16,7 @@ internal struct Activity
     {
         if (!report.Flags.IsNone && !report.Combine)
         {
+            context.IssueLog?.Add("a fill with zeros", report.Flags, report.Flags);
             context.Driver.FillWordsAsync(report.Flags.Address, 0, ActivityReport.WordCount(channels), context.Stream);
         }
 

@@ -36,6 +36,7 @@ public sealed unsafe class CudaDevice : Device
         Census = new CudaCensus(context);
         Compaction = new CudaCompaction(context);
         Optimizer = new CudaOptimizer(context);
+        Images = new CudaImages(context);
     }
 
     /// <inheritdoc/>
@@ -95,6 +96,19 @@ public sealed unsafe class CudaDevice : Device
 
     /// <inheritdoc/>
     public override IOptimizerKernels Optimizer { get; }
+
+    /// <inheritdoc/>
+    public override IImageKernels Images { get; }
+
+    /// <inheritdoc/>
+    public override long? FreeMemory
+    {
+        get
+        {
+            context.MakeCurrent();
+            return driver.MemoryInformation().Free;
+        }
+    }
 
     /// <inheritdoc/>
     public override void Upload(ReadOnlySpan<byte> source, DeviceBuffer destination)

@@ -45,9 +45,10 @@ internal sealed class CudaRandom : IRandomKernels
 
     private static RandomArguments Arguments(in Shape shape, RandomKey key, float scale, float offset, DeviceBuffer output)
     {
-        (uint key0, uint key1) = Philox.DeriveKey(key.Seed, key.Step);
+        (uint key0, uint key1) = key.Derived.IsNone ? Philox.DeriveKey(key.Seed, key.Step) : default;
         return new RandomArguments
         {
+            Key = key.Derived.Address,
             Output = output.Address,
             Rows = shape.Rows,
             Channels = shape.Channels,
@@ -67,6 +68,7 @@ internal struct RandomArguments
 {
     public nint Input;
     public nint Output;
+    public nint Key;
     public int Rows;
     public int Channels;
     public int Pitch;

@@ -20,7 +20,7 @@ public sealed record EnvironmentVariable(string Name, string Values, string Defa
     public static EnvironmentVariable Debug { get; } = new(
         "SATURN_DEBUG", "`0` to `5`", "`0`",
         "What is printed on standard error; each level adds to the one before. "
-        + "`1`: devices as they are opened, compilations, and where in Saturn an error arose. `2`: a table of the kernels at the end: calls, µs, GB/s, GFLOP/s. "
+        + "`1`: devices as they are opened, compilations, steps recorded as graphs, and where in Saturn an error arose. `2`: a table of the kernels at the end: calls, µs, GB/s, GFLOP/s. "
         + "`3`: a line for each kernel call with its sizes and, on a GPU, the launch. `4`: the source of the GPU kernels as they are loaded. `5`: their PTX, or the resources of their machine code. From `2` on the device is waited for after each kernel.");
 
     /// <summary>Waiting after every kernel.</summary>

@@ -92,6 +92,12 @@ public sealed class ObservedDevice : Device
     public override IOptimizerKernels Optimizer => kernels;
 
     /// <inheritdoc/>
+    public override IImageKernels Images => kernels;
+
+    /// <inheritdoc/>
+    public override long? FreeMemory => Inner.FreeMemory;
+
+    /// <inheritdoc/>
     public override void Upload(ReadOnlySpan<byte> source, DeviceBuffer destination)
     {
         long start = Stopwatch.GetTimestamp();

@@ -8,7 +8,7 @@ namespace Saturn.Kernels.Diagnostics;
 /// </summary>
 internal sealed partial class ObservedKernels(Device inner, Action<KernelCall, KernelBody> observe)
     : IElementwiseKernels, IReductionKernels, IMatrixKernels, IAttentionKernels, IConvolutionKernels, IActivationKernels, IPoolingKernels, INormalizationKernels, ILossKernels, IRandomKernels, ICensusKernels,
-        ICompactionKernels, IOptimizerKernels
+        ICompactionKernels, IOptimizerKernels, IImageKernels
 {
     public void Unary(UnaryOperation operation, in Shape shape, DeviceBuffer input, DeviceBuffer output, float a, float b)
     {

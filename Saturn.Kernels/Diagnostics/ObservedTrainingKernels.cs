@@ -119,7 +119,8 @@ internal sealed partial class ObservedKernels
     {
         Shape s = shape;
         Observe(
-            "random.Dropout", $"{s}, {mode}", [input, Old(output, mode)], [output], (device, at) => device.Random.Dropout(s, key, probability, at(input), at(output), mode));
+            "random.Dropout", $"{s}, {mode}", [input, key.Derived, Old(output, mode)], [output],
+            (device, at) => device.Random.Dropout(s, key with { Derived = at(key.Derived) }, probability, at(input), at(output), mode));
     }
 
     public void Flag(int rows, int channels, DeviceBuffer input, in ActivityReport activity)
@@ -165,6 +166,17 @@ internal sealed partial class ObservedKernels
         Observe(
             "optimizer.ClipScale", $"{all.Length} tensors", [.. all.SelectMany(Buffers)], [result],
             (device, at) => device.Optimizer.ClipScale([.. all.Select(tensor => At(tensor, at))], scale, maximumNorm, at(result)));
+    }
+
+    public void Assemble(in ImageSet set, in ImageSelection selection, DeviceBuffer images, DeviceBuffer labels)
+    {
+        var (s, batch) = (set, selection);
+        Observe(
+            "images.Assemble", $"{batch.Count} of {s.Height}×{s.Width}×{s.Channels}", [s.Images, s.Labels, s.Scale, s.Offset, batch.Order, batch.Position],
+            [images, new(labels, ElementKind.Integer)],
+            (device, at) => device.Images.Assemble(
+                s with { Images = at(s.Images), Labels = at(s.Labels), Scale = at(s.Scale), Offset = at(s.Offset) },
+                batch with { Order = at(batch.Order), Position = at(batch.Position) }, at(images), at(labels)));
     }
 
     private static NormalizationEpilogue At(in NormalizationEpilogue tail, Func<DeviceBuffer, DeviceBuffer> at) =>

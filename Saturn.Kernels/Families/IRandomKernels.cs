@@ -7,7 +7,11 @@ namespace Saturn.Kernels.Families;
 /// <param name="Seed">The run's seed.</param>
 /// <param name="Stream">What the numbers are for; equal streams of one seed and step repeat.</param>
 /// <param name="Step">The training step, epoch or draw.</param>
-public readonly record struct RandomKey(ulong Seed, uint Stream, ulong Step);
+/// <param name="Derived">
+/// Device memory with what <see cref="Philox.DeriveKey"/> makes of seed and step, two words, which are then read when the kernel runs and stand for both: so that a recorded step, which always has the
+/// arguments of its recording, draws other numbers each time. None: the key goes along with the call.
+/// </param>
+public readonly record struct RandomKey(ulong Seed, uint Stream, ulong Step, DeviceBuffer Derived = default);
 
 /// <summary>Random numbers. Integers and uniforms are equal bit for bit on every device; normals too, from one written-out polynomial.</summary>
 public interface IRandomKernels
@@ -23,7 +27,7 @@ public interface IRandomKernels
 
     /// <summary>
     /// Inverted dropout: output = input/(1 − probability) where the element's uniform is ≥ probability, else 0. The mask is recomputed from
-    /// the key, so the backward pass is the same call on gradients. In <see cref="GradientMode.Accumulate"/> the result is added.
+    /// the key, so the backward pass is the same call on gradients. In <see cref="GradientMode.Accumulate"/> the result is added. Only this one reads <see cref="RandomKey.Derived"/>.
     /// </summary>
     void Dropout(in Shape shape, RandomKey key, float probability, DeviceBuffer input, DeviceBuffer output, GradientMode mode);
 }

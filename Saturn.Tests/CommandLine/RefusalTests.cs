@@ -30,6 +30,9 @@ public sealed class RefusalTests : CommandLineTest
     }
 
     [TestCase("--batch 1000", "--batch 1000 is larger than the 16 training images")]
+    [TestCase("--graph on", "--graph on does not fit this run: cpu does not record steps. Use --graph auto")]
+    [TestCase("--graph perhaps", "--graph must be one of auto, on, off, but is 'perhaps'")]
+    [TestCase("--data-on disk", "--data-on must be one of auto, device, host, but is 'disk'")]
     [TestCase("--model abc", "Unknown model 'abc'")]
     [TestCase("--data mnist", "write mnist:FOLDER")]
     [TestCase("--data cifar10:/nowhere", "'/nowhere' does not exist")]

@@ -29,6 +29,43 @@ public sealed class CudaMemoryTests
     }
 
     [Test]
+    public void A_reserve_gives_the_same_addresses_for_the_same_requests_and_to_nobody_else()
+    {
+        Open(200 * Mebibyte);
+        CudaMemory memory = device.Context.Memory;
+        memory.Free(memory.Allocate(Mebibyte));
+        CudaMemory.Reserve reserve = new();
+        nint[] first = Pass();
+        Assert.That(reserve.HasGrown, "from nothing");
+        Assert.That(memory.CachedBytes, Is.EqualTo(64 * Mebibyte), "the free segment was taken over, and one more was needed");
+        reserve.HasGrown = false;
+        nint[] second = Pass();
+        DeviceBuffer[] others = [.. Enumerable.Range(0, 20).Select(_ => memory.Allocate(Mebibyte))];
+        nint[] third = Pass();
+        Assert.That(third, Is.EqualTo(second));
+        Assert.That(reserve.HasGrown, Is.False);
+        Assert.That(others.Select(buffer => (long)buffer.Address), Has.None.Matches<long>(address => first.Any(taken => address >= taken && address < taken + 20 * Mebibyte)));
+        memory.Enter(reserve);
+        DeviceBuffer kept = memory.Allocate(Mebibyte);
+        memory.Leave();
+        memory.Release(reserve);
+        memory.Free(kept);
+        Array.ForEach(others, memory.Free);
+        Assert.That(memory.LiveBuffers, Is.Zero);
+        memory.Trim();
+        Assert.That(memory.CachedBytes, Is.Zero, "all segments are the common memory's again");
+
+        nint[] Pass()
+        {
+            memory.Enter(reserve);
+            DeviceBuffer[] buffers = [.. ((int[])[20, 1, 20, 3]).Select(size => memory.Allocate(size * Mebibyte))];
+            Array.ForEach(buffers, memory.Free);
+            memory.Leave();
+            return [.. buffers.Select(buffer => buffer.Address)];
+        }
+    }
+
+    [Test]
     public void Buffers_are_cut_from_one_segment_and_merge_again()
     {
         Open(100 * Mebibyte);

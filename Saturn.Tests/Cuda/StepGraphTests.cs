@@ -6,6 +6,7 @@ using Saturn.Engine.Optimizers;
 using Saturn.Kernels;
 using Saturn.Kernels.Cuda;
 using Saturn.Kernels.Families;
+using Saturn.Layers;
 using Saturn.Layers.Models;
 using Saturn.Prune;
 
@@ -41,6 +42,119 @@ public sealed class StepGraphTests
         {
             Assert.That(values, Is.EqualTo(single.State[name]), name);
         }
+    }
+
+    [TestCase(true)]
+    [TestCase(false)]
+    public void Dropout_draws_anew_in_every_repetition(bool isChecked)
+    {
+        Nvrtc.Require();
+        float[] single = Losses(false, out _);
+        float[] repeated = Losses(true, out long repetitions);
+        Assert.That(repetitions, Is.GreaterThanOrEqualTo(4));
+        Assert.That(repeated, Is.EqualTo(single));
+        Assert.That(single.Distinct().Count(), Is.GreaterThanOrEqualTo(5), "sums of integers, so that some are equal");
+
+        float[] Losses(bool asGraph, out long repetitions)
+        {
+            using CudaDevice device = new("emulated", new EmulatedDriver(new EmulatorOptions(Checked: isChecked, Workers: 2)));
+            using DropoutNetwork network = new(device);
+            using Parameter weight = new("w", ParameterRole.Weight, Ones(device, new Shape(5, 40)));
+            using Sgd optimizer = new([new ParameterGroup([weight], 0)]);
+            return Run(device, optimizer, asGraph, 9, out repetitions, out _, step =>
+            {
+                network.BeginStep(step);
+                return () => Operation.Sum(Operation.Linear(network.Forward(weight.Value), weight.Value, default));
+            });
+        }
+    }
+
+    [TestCase("random numbers", "uniform (operation 1) gets other arguments from step to step")]
+    [TestCase("upload", "a copy from the host, whose bytes a repetition would not know, is part of it")]
+    [TestCase("download", "a copy to the host, which waits for the device, is part of it")]
+    [TestCase("structure", "operation 2 is ")]
+    public void What_differs_from_step_to_step_is_never_repeated(string difference, string expected)
+    {
+        Nvrtc.Require();
+        float[] single = Losses(false, out _);
+        float[] refused = Losses(true, out string? refusal);
+        Assert.That(refusal, Does.Contain(expected));
+        Assert.That(refused, Is.EqualTo(single), "the step in which it was found out counts once");
+
+        float[] Losses(bool asGraph, out string? refusal)
+        {
+            using CudaDevice device = new("emulated", new EmulatedDriver(new EmulatorOptions(Checked: false, Workers: 2)));
+            using Parameter weight = new("w", ParameterRole.Weight, Ones(device, new Shape(5, 40)));
+            using Sgd optimizer = new([new ParameterGroup([weight], 0.01)]);
+            return Run(device, optimizer, asGraph, 7, out _, out refusal, step => () =>
+            {
+                Tensor factors = difference switch
+                {
+                    "random numbers" => Tensor.Uniform(device, new Shape(40), new RandomKey(1, 0, (ulong)step)),
+                    "upload" => Tensor.FromValues(device, new Shape(40), [.. Enumerable.Range(0, 40).Select(i => i * 0.1f + step)]),
+                    _ => Tensor.Full(device, new Shape(40), 0.3f),
+                };
+                if (difference == "structure" && step % 2 == 1)
+                {
+                    factors = factors * 2;
+                }
+
+                Tensor loss = Operation.Sum(weight.Value * factors);
+                return difference == "download" ? loss * (loss.ToScalar() > 0 ? 1 : 2) : loss;
+            });
+        }
+    }
+
+    private static float[] Run(
+        CudaDevice device, Optimizer optimizer, bool asGraph, int steps, out long repetitions, out string? refusal, Func<int, Func<Tensor>> prepare)
+    {
+        using StepGraph graph = new(device, optimizer, []);
+        using Tensor kept = Tensor.AllocateUnscoped(device, new Shape(1));
+        device.Clear(kept.Buffer);
+        float[] losses = new float[steps];
+        for (int step = 0; step < steps; step++)
+        {
+            Func<Tensor> forward = prepare(step);
+            if (asGraph)
+            {
+                graph.Run(Passes, 1, 0);
+            }
+            else
+            {
+                Passes();
+                optimizer.Step();
+            }
+
+            losses[step] = kept.ToScalar();
+
+            void Passes()
+            {
+                using TensorScope scope = new();
+                Tensor loss = forward();
+                device.Copy(loss.Buffer.Slice(0, sizeof(float)), kept.Buffer.Slice(0, sizeof(float)));
+                loss.Backward();
+            }
+        }
+
+        (repetitions, refusal) = (graph.Repetitions, graph.Refusal);
+        return losses;
+    }
+
+    private static Tensor Ones(CudaDevice device, Shape shape)
+    {
+        Tensor tensor = Tensor.AllocateUnscoped(device, shape);
+        device.Elementwise.Fill(shape, tensor.Buffer, 1);
+        return tensor;
+    }
+
+    private sealed class DropoutNetwork : Module
+    {
+        private readonly Dropout dropout;
+
+        public DropoutNetwork(Device device)
+            : base(device) => dropout = Register("drop", new Dropout(device, 0.5f, 3));
+
+        public override Tensor Forward(Tensor input) => dropout.Forward(input);
     }
 
     private static Outcome Train(bool isChecked, string rule, int accumulate, bool asGraph, Precision precision)
@@ -91,6 +205,7 @@ public sealed class StepGraphTests
         using Tensor losses = Tensor.AllocateUnscoped(device, new Shape(accumulate));
         device.Clear(losses.Buffer);
         using StepGraph graph = new(device, optimizer, model.Activities);
+        Action passes = Passes;
         List<float> seen = [];
         int removed = 0;
         for (int step = 0; step < Steps; step++)
@@ -108,18 +223,23 @@ public sealed class StepGraphTests
             model.BeginStep(step);
             pruning.BeforeStep(step);
             long repetitions = graph.Repetitions;
-            long before = driver.SynchronizingCalls;
             if (asGraph)
             {
-                pruning.TakeStep(graph, Passes, 1.0 / accumulate);
+                // What waits in the emulator's queue would run, and allocate, when the step's upload looks for a free slot.
+                device.Synchronize();
+                long waits = driver.SynchronizingCalls;
+                long managed = GC.GetAllocatedBytesForCurrentThread();
+                pruning.TakeStep(graph, passes, 1.0 / accumulate);
+                managed = GC.GetAllocatedBytesForCurrentThread() - managed;
                 if (graph.Repetitions > repetitions)
                 {
-                    Assert.That(driver.SynchronizingCalls - before, Is.Zero, "a repeated step never waits");
+                    Assert.That(driver.SynchronizingCalls - waits, Is.Zero, "a repeated step never waits");
+                    Assert.That(managed, step % 10 > 5 ? Is.Zero : Is.AtLeast(0), $"managed bytes of step {step}");
                 }
             }
             else
             {
-                Passes();
+                passes();
                 pruning.Update(1.0 / accumulate);
             }
 

@@ -1,4 +1,5 @@
 using Saturn.Kernels;
+using Saturn.Kernels.Cpu;
 using Saturn.Kernels.Families;
 
 namespace Saturn.Training.Data;
@@ -9,7 +10,9 @@ namespace Saturn.Training.Data;
 /// </summary>
 public sealed class BatchAssembler
 {
-    private const uint AugmentationStream = 0x4155;
+    /// <summary>What the random numbers of crops and flips are for.</summary>
+    public const uint AugmentationStream = 0x4155;
+
     private readonly ImageDataset dataset;
     private readonly float[] scale;
     private readonly float[] offset;
@@ -34,48 +37,25 @@ public sealed class BatchAssembler
     /// <summary>Floats of one image.</summary>
     public int ImageFloats => dataset.Height * dataset.Width * Pitch;
 
+    /// <summary>By channel: 1/(255·standard deviation).</summary>
+    public ReadOnlySpan<float> Scale => scale;
+
+    /// <summary>By channel: −mean/standard deviation.</summary>
+    public ReadOnlySpan<float> Offset => offset;
+
     /// <summary>Writes one image as it is.</summary>
-    public void Write(int image, Span<float> destination) => Write(image, destination, 0, 0, false);
+    public void Write(int image, Span<float> destination) => Write(image, destination, default);
 
     /// <summary>Writes one image with its crop and flip of an epoch.</summary>
     public void WriteAugmented(int image, ulong seed, int epoch, Span<float> destination)
     {
         PhiloxSequence random = new(new RandomKey(seed, AugmentationStream, (ulong)epoch), (uint)image);
-        int padding = dataset.Preparation.CropPadding;
-        int down = random.NextInteger(2 * padding + 1) - padding;
-        int right = random.NextInteger(2 * padding + 1) - padding;
-        bool flip = random.NextInteger(2) == 1 && dataset.Preparation.Flip;
-        Write(image, destination, down, right, flip);
+        Write(image, destination, ImageAssembly.Draw(random, dataset.Preparation.CropPadding, dataset.Preparation.Flip));
     }
 
-    private void Write(int image, Span<float> destination, int down, int right, bool flip)
+    private void Write(int image, Span<float> destination, (int Down, int Right, bool Mirrored) change)
     {
-        int channels = dataset.Channels;
-        ReadOnlySpan<byte> source = dataset.Images.AsSpan(image * dataset.Height * dataset.Width * channels, dataset.Height * dataset.Width * channels);
-        destination[..ImageFloats].Clear();
-        for (int row = 0; row < dataset.Height; row++)
-        {
-            int sourceRow = row + down;
-            if ((uint)sourceRow >= (uint)dataset.Height)
-            {
-                continue;
-            }
-
-            for (int column = 0; column < dataset.Width; column++)
-            {
-                int sourceColumn = (flip ? dataset.Width - 1 - column : column) + right;
-                if ((uint)sourceColumn >= (uint)dataset.Width)
-                {
-                    continue;
-                }
-
-                int from = (sourceRow * dataset.Width + sourceColumn) * channels;
-                int to = (row * dataset.Width + column) * Pitch;
-                for (int c = 0; c < channels; c++)
-                {
-                    destination[to + c] = source[from + c] * scale[c] + offset[c];
-                }
-            }
-        }
+        int bytes = dataset.Height * dataset.Width * dataset.Channels;
+        ImageAssembly.Write(dataset.Images.AsSpan(image * bytes, bytes), dataset.Height, dataset.Width, scale, offset, change, destination[..ImageFloats]);
     }
 }

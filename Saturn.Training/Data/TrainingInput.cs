@@ -3,38 +3,44 @@ using Saturn.Kernels;
 
 namespace Saturn.Training.Data;
 
-/// <summary>The batches of a run's steps as tensors that stay where they are, so that a recorded step can read them: one pair for each batch of a step.</summary>
+/// <summary>
+/// The batches of a run's steps on the device: assembled there out of <see cref="ResidentImages"/>, or by the host, ahead, into tensors that stay where they are. Either way a recorded step reads what
+/// <see cref="BeginStep"/> has put in place.
+/// </summary>
 internal sealed class TrainingInput : IDisposable
 {
     private readonly ImageDataset dataset;
     private readonly BatchAssembler assembler;
     private readonly int batch;
+    private readonly int batchesPerStep;
     private readonly ulong seed;
     private readonly bool augment;
-    private readonly Tensor[] images;
-    private readonly Tensor[] labels;
+    private readonly ResidentImages? resident;
+    private readonly (Tensor Images, Tensor Labels)[] fixedPlaces;
     private TrainingBatches? batches;
 
-    /// <summary>Allocates the tensors.</summary>
+    /// <summary>Uploads the images, or allocates the tensors.</summary>
     /// <param name="device">Where the steps run.</param>
     /// <param name="dataset">The training images.</param>
     /// <param name="batch">Images a batch.</param>
     /// <param name="batchesPerStep">Batches a step.</param>
     /// <param name="seed">The run's seed.</param>
     /// <param name="augment">Whether images are cropped and flipped.</param>
-    public TrainingInput(Device device, ImageDataset dataset, int batch, int batchesPerStep, ulong seed, bool augment)
+    /// <param name="onDevice">Whether the images lie in device memory.</param>
+    public TrainingInput(Device device, ImageDataset dataset, int batch, int batchesPerStep, ulong seed, bool augment, bool onDevice)
     {
         this.dataset = dataset;
         this.batch = batch;
+        this.batchesPerStep = batchesPerStep;
         this.seed = seed;
         this.augment = augment;
         assembler = new BatchAssembler(dataset);
-        images = new Tensor[batchesPerStep];
-        labels = new Tensor[batchesPerStep];
-        for (int i = 0; i < batchesPerStep; i++)
+        resident = onDevice ? new ResidentImages(device, dataset, seed, augment) : null;
+        fixedPlaces = new (Tensor, Tensor)[onDevice ? 0 : batchesPerStep];
+        for (int i = 0; i < fixedPlaces.Length; i++)
         {
-            images[i] = Tensor.AllocateUnscoped(device, new Shape(batch, dataset.Height, dataset.Width, dataset.Channels));
-            labels[i] = Tensor.AllocateUnscoped(device, new Shape(batch), ElementType.Int32);
+            fixedPlaces[i] = (
+                Tensor.AllocateUnscoped(device, new Shape(batch, dataset.Height, dataset.Width, dataset.Channels)), Tensor.AllocateUnscoped(device, new Shape(batch), ElementType.Int32));
         }
     }
 
@@ -44,20 +50,22 @@ internal sealed class TrainingInput : IDisposable
     public void BeginEpoch(int epoch, int firstBatch)
     {
         EndEpoch();
-        batches = new TrainingBatches(dataset, assembler, batch, epoch, firstBatch, seed, augment);
+        resident?.BeginEpoch(epoch, firstBatch * batch);
+        batches = resident is null ? new TrainingBatches(dataset, assembler, batch, epoch, firstBatch, seed, augment) : null;
     }
 
-    /// <summary>Fetches the batches of the next step.</summary>
+    /// <summary>Puts in place what the batches of the next step are made of.</summary>
     public void BeginStep()
     {
-        for (int i = 0; i < images.Length; i++)
+        resident?.BeginStep(batch * batchesPerStep);
+        foreach (var (images, labels) in fixedPlaces)
         {
-            batches!.Next(images[i], labels[i]);
+            batches!.Next(images, labels);
         }
     }
 
-    /// <summary>A batch of the step: [batch, height, width, channels] and [batch].</summary>
-    public (Tensor Images, Tensor Labels) Batch(int index) => (images[index], labels[index]);
+    /// <summary>A batch of the step: [batch, height, width, channels] and [batch], in the current scope.</summary>
+    public (Tensor Images, Tensor Labels) Batch(int index) => resident?.Assemble(batch, index * batch) ?? fixedPlaces[index];
 
     /// <summary>Ends what the epoch runs in the background.</summary>
     public void EndEpoch()
@@ -66,14 +74,15 @@ internal sealed class TrainingInput : IDisposable
         batches = null;
     }
 
-    /// <summary>Frees the tensors.</summary>
+    /// <summary>Frees the device memory.</summary>
     public void Dispose()
     {
         EndEpoch();
-        for (int i = 0; i < images.Length; i++)
+        resident?.Dispose();
+        foreach (var (images, labels) in fixedPlaces)
         {
-            images[i].Dispose();
-            labels[i].Dispose();
+            images.Dispose();
+            labels.Dispose();
         }
     }
 }

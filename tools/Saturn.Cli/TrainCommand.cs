@@ -104,6 +104,9 @@ internal static class TrainCommand
         Option<string> graph = Add(
             command, "--graph", "Repeat recorded steps as one CUDA graph each: auto (on a CUDA device, where the method allows it), on or off; the result has the same bits.", defaults.Graph)
             .Accept("auto", "on", "off");
+        Option<string> dataOn = Add(
+            command, "--data-on", "Where training images lie and are augmented: device, host, or auto (on a CUDA device, if they take less than a quarter of its free memory); the result has the same bits.",
+            defaults.DataOn).Accept("auto", "device", "host");
         Option<int?> threads = Add<int?>(command, "--threads", "Worker threads on the CPU (default: one a processor).", null);
         Option<string> run = Add(command, "--run", "Name of the run; its folder is RUNS/NAME.", defaults.Run);
         Option<string> runs = Add(command, "--runs", "Folder of all runs.", "runs");
@@ -206,6 +209,7 @@ internal static class TrainCommand
                 Device = result.GetValue(device)!,
                 Precision = PrecisionOf(result, precision),
                 Graph = result.GetValue(graph)!,
+                DataOn = result.GetValue(dataOn)!,
                 Threads = result.GetValue(threads),
                 Run = result.GetValue(run)!,
                 CountDead = result.GetValue(countDead),
