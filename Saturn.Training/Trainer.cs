@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using Saturn.Engine;
 using Saturn.Engine.Checkpoints;
 using Saturn.Engine.Operations;
@@ -40,6 +39,7 @@ public sealed class Trainer : IDisposable
     private readonly Action passes;
     private bool refusalWasSaid;
     private readonly StepTimes times = new();
+    private readonly TrainingClock clock;
     private readonly RunProgress progress;
     private readonly int[] censusImages;
     private readonly Mortality? mortality;
@@ -119,15 +119,24 @@ public sealed class Trainer : IDisposable
         }
 
         progress = saved?.State.Progress ?? new RunProgress();
+        clock = new TrainingClock(device, progress, times);
         DemonPruningOptions census = options.Pruning ?? new DemonPruningOptions();
         pruning.Accounting.TrainingFlops = progress.TrainingFlops;
         pruning.Accounting.StructuralTrainingFlops = progress.StructuralTrainingFlops;
         pruning.Accounting.DenseTrainingFlops = progress.DenseTrainingFlops;
         learningRate = CreateSchedule();
         censusImages = EpochOrder.Sample(training.Count, census.CensusSize, options.Seed);
-        pruning.CensusImages = visit => Evaluator.ForEachBatch(device, training, censusImages, census.CensusBatch, (images, _) => visit(images));
-        pruning.LabelledImages = (batches, visit) => Evaluator.ForEachBatch(
-            device, training, EpochOrder.Sample(training.Count, options.Batch * Math.Min(batches, training.Count / options.Batch), options.Seed), options.Batch, visit);
+        pruning.CensusImages = visit =>
+        {
+            clock.Settle();
+            Evaluator.ForEachBatch(device, training, censusImages, census.CensusBatch, (images, _) => visit(images));
+        };
+        pruning.LabelledImages = (batches, visit) =>
+        {
+            clock.Settle();
+            Evaluator.ForEachBatch(
+                device, training, EpochOrder.Sample(training.Count, options.Batch * Math.Min(batches, training.Count / options.Batch), options.Seed), options.Batch, visit);
+        };
         if (pruning.Method.ChangesSingleWeights)
         {
             stability = new MaskStability(Accounting.Dense);
@@ -222,8 +231,7 @@ public sealed class Trainer : IDisposable
             CountDead();
             if (losses.IsFull || progress.Step == end || cancellation.IsCancellationRequested)
             {
-                Log(epoch, progress.TrainingSeconds - loggedSeconds);
-                loggedSeconds = progress.TrainingSeconds;
+                Log(epoch, ref loggedSeconds);
             }
 
             if (cancellation.IsCancellationRequested && progress.Step < end)
@@ -270,7 +278,7 @@ public sealed class Trainer : IDisposable
 
     private void Step()
     {
-        long start = Stopwatch.GetTimestamp();
+        clock.BeginStep();
         double rate = learningRate.At(progress.Step);
         for (int i = 0; i < optimizer.Groups.Count; i++)
         {
@@ -292,9 +300,7 @@ public sealed class Trainer : IDisposable
 
         losses.EndStep();
         progress.Step++;
-        double milliseconds = Stopwatch.GetElapsedTime(start).TotalMilliseconds;
-        progress.TrainingSeconds += milliseconds / 1000;
-        times.Add(milliseconds, Accounting.StructuralFlops);
+        clock.EndStep(Accounting.StructuralFlops);
         if (graph?.Refusal is { } refusal && !refusalWasSaid)
         {
             refusalWasSaid = true;
@@ -316,10 +322,9 @@ public sealed class Trainer : IDisposable
 
     private void Prune(Func<SurgeryReport?> act)
     {
-        long start = Stopwatch.GetTimestamp();
+        clock.BeginPruning();
         SurgeryReport? report = act();
-        double milliseconds = Stopwatch.GetElapsedTime(start).TotalMilliseconds;
-        progress.TrainingSeconds += milliseconds / 1000;
+        double milliseconds = clock.EndPruning(report is not null);
         if (report is null)
         {
             return;
@@ -346,6 +351,7 @@ public sealed class Trainer : IDisposable
             return;
         }
 
+        clock.Settle();
         int[] sample = EpochOrder.Sample(training.Count, Math.Min(training.Count, options.CountDeadImages), options.Seed);
         var seen = TakeCensus(sample);
         lastCount = mortality.Count(progress.Step, pruning.Graph, seen, options.CountDeadOnAll ? TakeCensus([.. Enumerable.Range(0, training.Count)]) : null);
@@ -355,8 +361,11 @@ public sealed class Trainer : IDisposable
             Census.Take(model, pruning.Graph, visit => Evaluator.ForEachBatch(device, training, images, options.Batch, (batch, _) => visit(batch)));
     }
 
-    private void Log(int epoch, double seconds)
+    private void Log(int epoch, ref double loggedSeconds)
     {
+        clock.Settle();
+        double seconds = progress.TrainingSeconds - loggedSeconds;
+        loggedSeconds = progress.TrainingSeconds;
         var (batches, lossSum, correct, notFinite) = losses.Drain();
         if (notFinite is { } bad)
         {
