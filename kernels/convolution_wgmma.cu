@@ -14,8 +14,9 @@
 // images, behind the last image, beyond the depth or the channels arrives as zero; depths beyond the last multiple of 16 are not multiplied.
 //
 // Bytes: X + Y + W from memory; X once a tap, and W once a tile, from the second-level cache.
-// Limit, predicted and not measured: an instruction of 64 × N × 16 takes N / 2 cycles of the tensor cores and reads 64·32 + N·32 bytes of shared memory at 128 a cycle. N = 64: 32 against 32 cycles, so that
-// shared memory, which the copies share, is the limit; N = 128: 48 against 64; N = 256: 80 against 128. Sixty-four channels would gain from filters as rows and 256 pixels as columns (not written).
+// Limit, predicted and not measured: an instruction of 64 × N × 16 takes N / 2 cycles of the tensor cores and reads 64·32 + N·32 bytes of shared memory at 128 a cycle. N = 64: 32 against 32
+// cycles, so that shared memory, which the copies share, is the limit; N = 128: 48 against 64; N = 256: 80 against 128. Sixty-four channels would gain from filters as rows and 256 pixels as columns,
+// which is not written.
 // Two blocks a multiprocessor (64 and 128 channels) overlap one's epilogue with the other's products. Sums are added in the order of depth: the same input gives the same bits.
 #include "bulk_copy.cuh"
 #include "tensor_core.cuh"

@@ -114,7 +114,8 @@ internal unsafe struct TensorMapRecord
     {
         if (device.Major < 9)
         {
-            throw new CudaException($"{call} failed with CUDA_ERROR_NOT_SUPPORTED (801): the device, {device.Name}, has compute capability {device.Major}.0, and bulk copies need 9.0.", EmulatedDevice.NotSupported);
+            throw new CudaException(
+                $"{call} failed with CUDA_ERROR_NOT_SUPPORTED (801): the device, {device.Name}, has compute capability {device.Major}.0, and bulk copies need 9.0.", EmulatedDevice.NotSupported);
         }
 
         int rank = source.Sizes.Length;
@@ -126,12 +127,7 @@ internal unsafe struct TensorMapRecord
             mark = Mark,
             Address = source.Address,
             Rank = (byte)rank,
-            ElementBytes = source.Element switch
-            {
-                TensorMapElement.UInt8 => 1,
-                TensorMapElement.UInt32 or TensorMapElement.Float32 => 4,
-                _ => 2,
-            },
+            ElementBytes = source.Element == TensorMapElement.Float32 ? (byte)4 : (byte)2,
             Swizzle = source.Swizzle,
         };
         record.Strides[0] = record.ElementBytes;

@@ -21,7 +21,7 @@ internal sealed class CudaWarpgroupConvolution
     private const int FarthestTap = 255;
     private const int LongestStep = 8;
 
-    private readonly ICudaDriver driver;
+    private readonly CudaContext context;
     private readonly long tilesWanted;
     private readonly Tile[] forward;
     private readonly Tile[] gradient;
@@ -31,7 +31,7 @@ internal sealed class CudaWarpgroupConvolution
     /// <param name="tilesWanted">Fewer tiles than this leave multiprocessors idle; then narrower ones are taken.</param>
     public CudaWarpgroupConvolution(CudaContext context, long tilesWanted = TilesThatFillADevice)
     {
-        driver = context.Driver;
+        this.context = context;
         this.tilesWanted = tilesWanted;
         CudaModule module = context.Module(KernelSource.BuiltIn("convolution_wgmma.cu", typeof(WarpgroupConvolutionArguments)));
         forward = [new Tile(module, "forward", 64, 4), new Tile(module, "forward", 128, 3), new Tile(module, "forward", 256, 4)];
@@ -96,6 +96,7 @@ internal sealed class CudaWarpgroupConvolution
         int pixels = checked(pass.Batch * pass.OutputHeight * pass.OutputWidth);
         Tile tile = Choose(tiles, pixels, pass.OutputChannels);
         bool isGradient = tiles == gradient;
+        context.MakeCurrent();
         arguments.Image = DescribeImage(shape, pass, image);
         arguments.Filter = DescribeFilter(shape, filter, isGradient ? TileDepth : tile.Channels);
         arguments.Pixels = pixels;
@@ -123,7 +124,7 @@ internal sealed class CudaWarpgroupConvolution
         TensorMapSource source = new(
             TensorMapElement.BFloat16, image.Address, [(ulong)pass.Channels, (ulong)pass.Width, (ulong)pass.Height, (ulong)pass.Batch], [pixel, row, row * (ulong)pass.Height],
             [1, (uint)pass.StrideWidth, (uint)pass.StrideHeight, 1], TensorMapSwizzle.Bytes128);
-        return driver.EncodeTensorMap(source, new PixelBox(
+        return context.Driver.EncodeTensorMap(source, new PixelBox(
             -pass.PaddingWidth, -pass.PaddingHeight, pass.PaddingWidth - Span(shape.KernelWidth, shape.DilationWidth), pass.PaddingHeight - Span(shape.KernelHeight, shape.DilationHeight),
             TileDepth, TilePixels));
     }
@@ -134,7 +135,7 @@ internal sealed class CudaWarpgroupConvolution
         ulong tap = (ulong)Shape.PitchOf(shape.InputChannels) * sizeof(ushort);
         TensorMapSource source = new(
             TensorMapElement.BFloat16, filter.Address, [(ulong)shape.InputChannels, (ulong)taps, (ulong)shape.OutputChannels], [tap, tap * (ulong)taps], [1, 1, 1], TensorMapSwizzle.Bytes128);
-        return driver.EncodeTensorMap(source, [TileDepth, 1, (uint)outputs]);
+        return context.Driver.EncodeTensorMap(source, [TileDepth, 1, (uint)outputs]);
     }
 
     // The tile that leaves the fewest columns empty; of equals the widest that leaves enough tiles to fill a device.

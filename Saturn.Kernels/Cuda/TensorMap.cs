@@ -35,15 +35,6 @@ public sealed class KernelAlignmentAttribute(int bytes) : Attribute
 /// <summary>Elements of a tensor that bulk copies move, by the driver's numbers (<c>CUtensorMapDataType</c>).</summary>
 public enum TensorMapElement
 {
-    /// <summary>Unsigned 8-bit integers.</summary>
-    UInt8 = 0,
-
-    /// <summary>Unsigned 16-bit integers.</summary>
-    UInt16 = 1,
-
-    /// <summary>Unsigned 32-bit integers.</summary>
-    UInt32 = 2,
-
     /// <summary>16-bit floating point.</summary>
     Float16 = 6,
 

@@ -11,6 +11,8 @@ namespace Saturn.Tests.Emulator;
 [TestFixtureSource(typeof(TestDevices), nameof(TestDevices.HopperNames))]
 public sealed class BulkCopyTests(string device) : KernelTest(device)
 {
+    private const string BoxCall = "copyBox(start, arguments.map, arguments.x, arguments.y, arguments.z, sharedAddress(&barrier));";
+
     private const string Text =
         """
         #include "bulk_copy.cuh"
@@ -78,6 +80,46 @@ public sealed class BulkCopyTests(string device) : KernelTest(device)
         Check(new CopyArguments { Map = map, X = x, Y = y, Z = z }, expected, swizzle);
     }
 
+    [TestCase(1)]
+    [TestCase(2)]
+    [TestCase(4)]
+    [TestCase(5)]
+    public void A_box_may_have_one_to_five_dimensions(int rank)
+    {
+        ulong[] sizes = [.. ((ulong[])[16, 3, 4, 2, 3])[..rank]];
+        uint[] box = [.. ((uint[])[8, 2, 3, 2, 2])[..rank]];
+        int[] first = [5, 2, -1, 1, 1];
+        ulong[] strides = new ulong[rank - 1];
+        for (int i = 1; i < rank; i++)
+        {
+            strides[i - 1] = i == 1 ? sizes[0] * 2 : strides[i - 2] * sizes[i - 1];
+        }
+
+        ushort[] values = Numbers(sizes.Aggregate(1, (product, size) => product * (int)size));
+        TensorMap map = ((CudaDevice)Device).Context.Driver.EncodeTensorMap(
+            new TensorMapSource(TensorMapElement.BFloat16, UploadPacked<ushort>(values).Address, sizes, strides, [.. Enumerable.Repeat(1u, rank)], TensorMapSwizzle.None), box);
+        ushort[] expected = new ushort[box.Aggregate(1, (product, size) => product * (int)size)];
+        for (int i = 0; i < expected.Length; i++)
+        {
+            (int left, long offset, bool inside) = (i, 0, true);
+            for (int dimension = 0; dimension < rank; dimension++)
+            {
+                long place = first[dimension] + left % (int)box[dimension];
+                left /= (int)box[dimension];
+                inside &= place >= 0 && place < (long)sizes[dimension];
+                offset += place * (dimension == 0 ? 1 : (long)strides[dimension - 1] / 2);
+            }
+
+            expected[i] = inside ? values[offset] : (ushort)0;
+        }
+
+        string coordinates = string.Join(", ", Enumerable.Range(3, rank).Select(i => $"%{i}"));
+        string operands = string.Join(", ", Enumerable.Range(0, rank).Select(i => $"\"r\"({first[i]})"));
+        string copy = $"asm volatile(\"cp.async.bulk.tensor.{rank}d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {{{coordinates}}}], [%2];\" : : \"r\"(start), \"l\"(&arguments.map), "
+            + $"\"r\"(sharedAddress(&barrier)), {operands} : \"memory\");";
+        Check(new CopyArguments { Map = map }, [.. expected], TensorMapSwizzle.None, Text.Replace(BoxCall, copy, StringComparison.Ordinal));
+    }
+
     // Shapes of convolutions: image height and width, kernel, step, padding, dilation.
     [TestCase(7, 9, 3, 3, 2, 2, 1, 1, 1)]
     [TestCase(6, 7, 3, 3, 1, 1, 2, 2, 2)]
@@ -132,12 +174,12 @@ public sealed class BulkCopyTests(string device) : KernelTest(device)
         }
     }
 
-    private void Check(CopyArguments arguments, List<ushort> expected, TensorMapSwizzle swizzle)
+    private void Check(CopyArguments arguments, List<ushort> expected, TensorMapSwizzle swizzle, string text = Text)
     {
         arguments.Bytes = expected.Count * 2;
         DeviceBuffer output = PoisonedBytes(arguments.Bytes);
         arguments.Output = output.Address;
-        CudaModule module = ((CudaDevice)Device).Context.Module(new KernelSource("copy.cu", Text, null, typeof(CopyArguments)));
+        CudaModule module = ((CudaDevice)Device).Context.Module(new KernelSource("copy.cu", text, null, typeof(CopyArguments)));
         module.Kernel<CopyArguments>("copyTile").Launch(arguments, LaunchGeometry.Linear(1, 32, arguments.Bytes + 2048));
         ushort[] actual = DownloadPacked<ushort>(output, expected.Count);
         int mask = swizzle switch { TensorMapSwizzle.Bytes32 => 1, TensorMapSwizzle.Bytes64 => 3, TensorMapSwizzle.Bytes128 => 7, _ => 0 };

@@ -7,7 +7,9 @@ using Saturn.Tests.References;
 
 namespace Saturn.Tests.Kernels;
 
-/// <summary>The convolution of kernels/convolution_wgmma.cu against the definition in double precision on bfloat16 operands: tails of tiles, depth and channels, every tile, steps, padding, dilation.</summary>
+/// <summary>
+/// The convolution of kernels/convolution_wgmma.cu against the definition in double precision on bfloat16 operands: tails of tiles, depth and channels, every tile, steps, padding, dilation.
+/// </summary>
 [TestFixtureSource(typeof(TestDevices), nameof(TestDevices.HopperNames))]
 public sealed class WarpgroupConvolutionTests(string device) : KernelTest(device)
 {
