@@ -1,5 +1,6 @@
 using System.CommandLine;
 using Saturn.Bench;
+using Saturn.Bench.Gpu;
 using Saturn.Kernels;
 using Saturn.Training;
 
@@ -13,6 +14,7 @@ internal static class BenchCommand
         Command command = new("bench", "Measure kernels or whole training steps, in turn with PyTorch where it is installed (tools/install-peers.sh).");
         command.Subcommands.Add(CreateKernels());
         command.Subcommands.Add(CreateKernel());
+        command.Subcommands.Add(CreateWarpgroups());
         command.Subcommands.Add(CreateSteps());
         command.Subcommands.Add(CreateLaunches());
         command.Subcommands.Add(CreateEmulator());
@@ -64,6 +66,28 @@ internal static class BenchCommand
             Print(
                 GpuBenchCommands.EditedKernel(result, gpu, result.GetValue(file)!, result.GetValue(device)!, result.GetValue(rounds), result.GetValue(batch), result.GetValue(tolerance)), result,
                 output);
+            return 0;
+        });
+        return command;
+    }
+
+    private static Command CreateWarpgroups()
+    {
+        Command command = new(
+            "wgmma", "Convolutions in bf16 by products of warpgroups (wgmma, which SATURN_WGMMA=1 turns on) against those of warps (mma.sync), on a GPU of compute capability 9.0; on emulated:sm_90a, the counts.");
+        Option<string> device = TrainCommand.Add(command, "--device", "Where to run: cuda:N or emulated:sm_90a.", "cuda:0");
+        Option<int> rounds = TrainCommand.Add(command, "--rounds", "Rounds in which the two sides take turns.", 5);
+        Option<int> batch = TrainCommand.Add(command, "--batch", "Images.", 128);
+        Option<string?> filter = TrainCommand.Add<string?>(command, "--filter", "Only kernels whose name or family contains one of these words, with commas between them.", null);
+        Option<int> repetitions = GpuBenchCommands.AddRepetitions(command);
+        Option<double> seconds = GpuBenchCommands.AddSeconds(command);
+        OutputOptions output = OutputOptions.AddTo(command);
+        command.SetAction(result =>
+        {
+            Print(
+                GpuBenchCommands.Warpgroups(
+                    result.GetValue(device)!, new Repetition(result.GetValue(rounds), 1, result.GetValue(repetitions)), new Deadline(result.GetValue(seconds)), result.GetValue(batch),
+                    result.GetValue(filter)), result, output);
             return 0;
         });
         return command;
