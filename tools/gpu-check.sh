@@ -5,7 +5,7 @@
 #   GPU_CHECK_SECONDS    seconds of one call, 480 by default; "all" divides them among its parts
 #   SATURN_TEST_DEVICES  the devices to test, cuda:0 by default; the first one is benched and trained on
 #   GPU_CHECK_CIFAR10       folder of the binary version of CIFAR-10; without it nothing is trained
-#   GPU_CHECK_EPOCHS        15 by default; GPU_CHECK_WIDTH: 64; GPU_CHECK_TRAIN: further options of "saturn train"
+#   GPU_CHECK_EPOCHS        15 by default; GPU_CHECK_WIDTH: 64; GPU_CHECK_PRECISION: bf16, tf32 or fp32; GPU_CHECK_TRAIN: further options of "saturn train"
 #   SATURN_PEER_PYTHON   the interpreter that can import torch; python3 by default
 #   SATURN_NVRTC         NVRTC, where it is neither in the CUDA folders nor on the loader's path nor in the Python packages
 set -uo pipefail
@@ -63,7 +63,8 @@ declare -A codes
 run_tests() {
     echo "== tests on $SATURN_TEST_DEVICES"
     rm -f "$out/tests.jsonl" "$out/tests.json"
-    # Device names consist of letters, digits and colons, of which no regular expression makes anything else. A fixture may add a precision or another word behind the name.
+    # Device names consist of letters, digits, colons and underscores, of which no regular expression makes anything else. A fixture may add a precision ("cuda:0 bf16") or another word behind the name
+    # ("cpu 256-bit", "emulated:sm_90a").
     local names=${SATURN_TEST_DEVICES//, /,}
     names=${names//,/|}
     # These read the checkout or start the SDK.
@@ -73,7 +74,7 @@ run_tests() {
     end=$((SECONDS + limit))
     # A kernel that hangs or loses the context ends the process; the next one goes on behind it.
     for _ in 1 2 3 4 5 6 7 8; do
-        timeout -k 10 "$(at_most "$limit")" "${tests[@]}" --match "\\(\"($names)([ :,][a-z0-9]+)*\"|^Saturn\\.Tests\\.Cuda\\." --skip "$checkout" \
+        timeout -k 10 "$(at_most "$limit")" "${tests[@]}" --match "\\(\"($names)([ :,][-a-z0-9_]+)*\"|^Saturn\\.Tests\\.Cuda\\." --skip "$checkout" \
             --seconds $((end - SECONDS > limit / 5 + 1 ? end - SECONDS - limit / 5 : 1)) --log "$out/tests.jsonl" --results "$out/tests.json"
         tested=$?
         [ "$tested" -gt 2 ] && [ "$SECONDS" -lt $((end - 10)) ] || break
@@ -146,7 +147,7 @@ train_one() {
     local more
     read -ra more <<< "${GPU_CHECK_TRAIN:-}"
     options+=(${more[@]+"${more[@]}"})
-    "${saturn[@]}" train --help | grep -q -- '--precision' && options+=(--precision bf16)
+    [ "$device" = cpu ] || options+=(--precision "${GPU_CHECK_PRECISION:-bf16}" --graph auto)
     [ -f "$out/runs/$name/summary.json" ] && { echo "$name is finished"; return; }
     [ -d "$out/runs/$name/checkpoint" ] && options=(--resume)
     echo "-- $name, $limit s"

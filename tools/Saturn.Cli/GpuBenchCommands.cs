@@ -49,7 +49,7 @@ internal static class GpuBenchCommands
     }
 
     /// <summary>An edited kernel file against the built-in one.</summary>
-    public static BenchTable EditedKernel(ParseResult result, Options options, string file, string device, int rounds, int batch, double tolerance)
+    public static BenchTable EditedKernel(string file, string device, Precision precision, Repetition repetition, Deadline deadline, int batch, double tolerance)
     {
         if (!File.Exists(file))
         {
@@ -57,9 +57,7 @@ internal static class GpuBenchCommands
         }
 
         KernelReplacement replacement = new(Path.GetFileName(file), File.ReadAllText(file));
-        Precision precision = options.PrecisionOf(result);
-        GpuBenchOptions bench = new(
-            $"saturn bench kernel {file} --device {device} --precision {precision.Name()}", options.RepetitionOf(result, rounds), options.DeadlineOf(result));
+        GpuBenchOptions bench = new($"saturn bench kernel {file} --device {device} --precision {precision.Name()}", repetition, deadline);
         MemoryTraffic? traffic = IsEmulated(device) ? new MemoryTraffic() : null;
         using CudaDevice builtIn = Open(device, precision, traffic, null);
         using CudaDevice edited = Open(device, precision, traffic, replacement);
@@ -118,24 +116,27 @@ internal static class GpuBenchCommands
     }
 
     /// <summary>The option that bounds repetitions.</summary>
-    public static Option<int> AddRepetitions(Command command) => TrainCommand.Add(command, "--repetitions", "On a GPU: timed batches of calls of each side's round, at most.", 30);
+    public static Option<int> AddRepetitions(Command command) => TrainCommand.Add(command, "--repetitions", "On a GPU: timed repetitions of each side's round, at most; each is a batch of calls or steps.", 30);
 
     /// <summary>The option that bounds the time.</summary>
-    public static Option<double> AddSeconds(Command command) => TrainCommand.Add(command, "--seconds", "On a GPU: begin no further row after this time.", double.PositiveInfinity);
+    public static Option<double?> AddSeconds(Command command) => TrainCommand.Add<double?>(command, "--seconds", "On a GPU, real or emulated: begin no further row after this time (default: no end).", null);
+
+    /// <summary>What it says.</summary>
+    public static Deadline DeadlineOf(ParseResult result, Option<double?> seconds) => new(result.GetValue(seconds) ?? double.PositiveInfinity);
 
     /// <summary>Options that the benches on GPUs have in common.</summary>
-    public sealed record Options(Option<string> Precision, Option<int> Repetitions, Option<double> Seconds, Option<bool> Compiled, Option<double> Patience)
+    public sealed record Options(Option<string> Precision, Option<int> Repetitions, Option<double?> Seconds, Option<bool> Compiled, Option<double> Patience)
     {
         public static Options AddTo(Command command) => new(
             TrainCommand.AddPrecision(command),
             AddRepetitions(command),
             AddSeconds(command),
-            TrainCommand.Add(command, "--compiled", "On a GPU: also measure torch.compile(mode=\"max-autotune\"), which takes minutes to compile.", false),
-            TrainCommand.Add(command, "--patience", "On a GPU: seconds that the peer may take for one request, compilation included.", 300.0));
+            TrainCommand.Add(command, "--compiled", "On a GPU: measure torch.compile(mode=\"max-autotune\") too, which takes minutes to compile.", false),
+            TrainCommand.Add(command, "--patience", "On a GPU: seconds that PyTorch may take for one request, compilation included.", 300.0));
 
         public Precision PrecisionOf(ParseResult result) => TrainCommand.PrecisionOf(result, Precision);
 
-        public Deadline DeadlineOf(ParseResult result) => new(result.GetValue(Seconds));
+        public Deadline DeadlineOf(ParseResult result) => GpuBenchCommands.DeadlineOf(result, Seconds);
 
         public Repetition RepetitionOf(ParseResult result, int rounds) => new(rounds, 1, result.GetValue(Repetitions));
     }
