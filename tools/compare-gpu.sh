@@ -30,6 +30,9 @@ else
 fi
 
 export SATURN_PEER_PYTHON=${SATURN_PEER_PYTHON:-$(command -v python3)}
+# Results bring a cache of their own; what tools/install-nvrtc.sh has put into the usual one is found all the same.
+usual_nvrtc=${SATURN_CACHE_DIR:-${XDG_CACHE_HOME:-${HOME:-/nonexistent}/.cache}/saturn}/nvrtc
+[ -z "${SATURN_NVRTC:-}" ] && [ -d "$usual_nvrtc" ] && export SATURN_NVRTC="$usual_nvrtc"
 export SATURN_CACHE_DIR=${SATURN_CACHE_DIR:-$out/cache}
 export DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1
 # What PyTorch has compiled once is there for the next call.
