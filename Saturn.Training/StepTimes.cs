@@ -63,6 +63,26 @@ internal sealed class StepTimes
         last[count++ % Window] = milliseconds;
     }
 
+    /// <summary>
+    /// Adds the time that the host waited for the device after the last steps: a device works on while the host issues the next step, so that a step's own time may be that of its launches alone. Each of
+    /// the steps gets an equal share; those before a change of the network, which itself waits for the device, get none.
+    /// </summary>
+    /// <param name="milliseconds">The time of waiting.</param>
+    /// <param name="steps">Steps since the host waited last; at least 1.</param>
+    public void AddWait(double milliseconds, int steps)
+    {
+        int shared = (int)Math.Min(steps, count);
+        for (int i = 1; i <= Math.Min(shared, Window); i++)
+        {
+            last[(count - i) % Window] += milliseconds / shared;
+            long warm = total - i - WarmUp;
+            if (warm >= 0 && warm < first.Count)
+            {
+                first[(int)warm] += milliseconds / shared;
+            }
+        }
+    }
+
     /// <summary>The network has changed: earlier steps no longer tell how long one takes now.</summary>
     public void NetworkChanged()
     {

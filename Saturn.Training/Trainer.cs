@@ -222,7 +222,7 @@ public sealed class Trainer : IDisposable
             CountDead();
             if (losses.IsFull || progress.Step == end || cancellation.IsCancellationRequested)
             {
-                Log(epoch, progress.TrainingSeconds - loggedSeconds);
+                Log(epoch, loggedSeconds);
                 loggedSeconds = progress.TrainingSeconds;
             }
 
@@ -355,9 +355,15 @@ public sealed class Trainer : IDisposable
             Census.Take(model, pruning.Graph, visit => Evaluator.ForEachBatch(device, training, images, options.Batch, (batch, _) => visit(batch)));
     }
 
-    private void Log(int epoch, double seconds)
+    private void Log(int epoch, double loggedSeconds)
     {
+        // Here the host waits for what the device has still to do of the steps since the last time.
+        long start = Stopwatch.GetTimestamp();
         var (batches, lossSum, correct, notFinite) = losses.Drain();
+        double waited = Stopwatch.GetElapsedTime(start).TotalMilliseconds;
+        progress.TrainingSeconds += waited / 1000;
+        times.AddWait(waited, batches / options.Accumulate);
+        double seconds = progress.TrainingSeconds - loggedSeconds;
         if (notFinite is { } bad)
         {
             throw Diverged($"The loss became {bad}");

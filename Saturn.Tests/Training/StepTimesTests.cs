@@ -31,6 +31,28 @@ public sealed class StepTimesTests
     }
 
     [Test]
+    public void What_the_host_waits_for_the_device_belongs_to_the_steps_before()
+    {
+        StepTimes times = new();
+        for (int window = 0; window < 10; window++)
+        {
+            for (int i = 0; i < 20; i++)
+            {
+                times.Add(1, 800);
+            }
+
+            times.AddWait(20 * 9, 20);
+        }
+
+        Assert.That((times.First, times.Last), Is.EqualTo((10.0, 10.0)));
+        times.Add(1, 800);
+        times.NetworkChanged();
+        times.Add(1, 300);
+        times.AddWait(3, 2);
+        Assert.That((times.First, times.Last), Is.EqualTo((10.0, 4.0)), "the change has waited for the step before it");
+    }
+
+    [Test]
     public void A_network_pruned_before_its_first_step_is_its_own_measure()
     {
         StepTimes times = new();
