@@ -8,13 +8,15 @@ namespace Saturn.Emulator;
 /// </summary>
 public sealed class MemoryTraffic
 {
+    private const int WarpLanes = 32;
+
     private long loadedBytes;
     private long storedBytes;
     private long multiplyAdds;
     private long matrixMultiplyAdds;
     private long warpInstructions;
 
-    /// <summary>Bytes that lanes loaded from global memory, asynchronous copies into shared memory included.</summary>
+    /// <summary>Bytes that lanes loaded from global memory, asynchronous and bulk copies into shared memory included; the zeros with which a bulk copy fills what lies outside of its array are not.</summary>
     public long LoadedBytes => Volatile.Read(ref loadedBytes);
 
     /// <summary>Bytes that lanes stored to global memory, atomic operations included.</summary>
@@ -23,7 +25,7 @@ public sealed class MemoryTraffic
     /// <summary>Fused multiply-adds of single lanes, packed pairs counted twice.</summary>
     public long MultiplyAdds => Volatile.Read(ref multiplyAdds);
 
-    /// <summary>Multiply-adds inside matrix instructions: m·n·k a warp.</summary>
+    /// <summary>Multiply-adds inside matrix instructions: m·n·k a warp or warpgroup.</summary>
     public long MatrixMultiplyAdds => Volatile.Read(ref matrixMultiplyAdds);
 
     /// <summary>Warp instructions.</summary>
@@ -54,21 +56,33 @@ public sealed class MemoryTraffic
             case "atom" or "red" when parts.Contains("global"):
                 Interlocked.Add(ref storedBytes, lanes * AccessBytes(parts));
                 break;
-            case "cp" when parts[1] == "async" && parts.Contains("global"):
+            case "cp" when parts[1] == "async" && parts[2] != "bulk" && parts.Contains("global"):
                 Interlocked.Add(ref loadedBytes, lanes * copiedBytes);
                 break;
             case "fma":
                 Interlocked.Add(ref multiplyAdds, lanes * (parts[^1].EndsWith("x2", StringComparison.Ordinal) ? 2 : 1));
                 break;
             case "mma":
-                string size = parts.First(part => part.Length > 1 && part[0] == 'm' && char.IsDigit(part[1]));
-                Interlocked.Add(ref matrixMultiplyAdds, lanes / 32 * size.Split('m', 'n', 'k').Skip(1).Aggregate(1L, (product, extent) => product * long.Parse(extent, CultureInfo.InvariantCulture)));
+                Interlocked.Add(ref matrixMultiplyAdds, lanes / WarpLanes * ProductOf(parts));
+                break;
+
+            // Each of the four warps of a warpgroup executes it, and all of them compute it together.
+            case "wgmma" when parts[1] == "mma_async":
+                Interlocked.Add(ref matrixMultiplyAdds, lanes / (4 * WarpLanes) * ProductOf(parts));
                 break;
         }
     }
 
+    /// <summary>Adds bytes that bulk copies read.</summary>
+    internal void AddLoaded(long bytes) => Interlocked.Add(ref loadedBytes, bytes);
+
     /// <summary>Adds warp instructions of any kind.</summary>
     internal void AddInstructions(long count) => Interlocked.Add(ref warpInstructions, count);
+
+    // m·n·k of a part such as m16n8k16.
+    private static long ProductOf(string[] parts) =>
+        parts.First(part => part.Length > 1 && part[0] == 'm' && char.IsDigit(part[1])).Split('m', 'n', 'k').Skip(1)
+            .Aggregate(1L, (product, extent) => product * long.Parse(extent, CultureInfo.InvariantCulture));
 
     // Size of the type times the elements of a vector access.
     private static long AccessBytes(string[] parts)

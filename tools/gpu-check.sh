@@ -5,7 +5,7 @@
 #   GPU_CHECK_SECONDS    seconds of one call, 480 by default; "all" divides them among its parts
 #   SATURN_TEST_DEVICES  the devices to test, cuda:0 by default; the first one is benched and trained on
 #   GPU_CHECK_CIFAR10       folder of the binary version of CIFAR-10; without it nothing is trained
-#   GPU_CHECK_EPOCHS        15 by default; GPU_CHECK_WIDTH: 64; GPU_CHECK_TRAIN: further options of "saturn train"
+#   GPU_CHECK_EPOCHS        15 by default; GPU_CHECK_WIDTH: 64; GPU_CHECK_PRECISION: bf16, tf32 or fp32; GPU_CHECK_TRAIN: further or other options of "saturn train"
 #   SATURN_PEER_PYTHON   the interpreter that can import torch; python3 by default
 #   SATURN_NVRTC         NVRTC, where it is neither in the CUDA folders nor on the loader's path nor in the Python packages
 set -uo pipefail
@@ -39,6 +39,9 @@ else
 fi
 
 export SATURN_TEST_DEVICES=${SATURN_TEST_DEVICES:-cuda:0}
+# Results bring a cache of their own; what tools/install-nvrtc.sh has put into the usual one is found all the same.
+usual_nvrtc=${SATURN_CACHE_DIR:-${XDG_CACHE_HOME:-${HOME:-/nonexistent}/.cache}/saturn}/nvrtc
+[ -z "${SATURN_NVRTC:-}" ] && [ -d "$usual_nvrtc" ] && export SATURN_NVRTC="$usual_nvrtc"
 export SATURN_CACHE_DIR=${SATURN_CACHE_DIR:-$out/cache}
 export SATURN_PEER_PYTHON=${SATURN_PEER_PYTHON:-$(command -v python3)}
 export DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1
@@ -63,7 +66,8 @@ declare -A codes
 run_tests() {
     echo "== tests on $SATURN_TEST_DEVICES"
     rm -f "$out/tests.jsonl" "$out/tests.json"
-    # Device names consist of letters, digits and colons, of which no regular expression makes anything else. A fixture may add a precision or another word behind the name.
+    # Device names consist of letters, digits, colons and underscores, of which no regular expression makes anything else. A fixture may add a precision ("cuda:0 bf16") or another word behind the name
+    # ("cpu 256-bit", "emulated:sm_90a").
     local names=${SATURN_TEST_DEVICES//, /,}
     names=${names//,/|}
     # These read the checkout or start the SDK.
@@ -73,7 +77,7 @@ run_tests() {
     end=$((SECONDS + limit))
     # A kernel that hangs or loses the context ends the process; the next one goes on behind it.
     for _ in 1 2 3 4 5 6 7 8; do
-        timeout -k 10 "$(at_most "$limit")" "${tests[@]}" --match "\\(\"($names)([ :,][a-z0-9]+)*\"|^Saturn\\.Tests\\.Cuda\\." --skip "$checkout" \
+        timeout -k 10 "$(at_most "$limit")" "${tests[@]}" --match "\\(\"($names)([ :,][-a-z0-9_]+)*\"|^Saturn\\.Tests\\.Cuda\\." --skip "$checkout" \
             --seconds $((end - SECONDS > limit / 5 + 1 ? end - SECONDS - limit / 5 : 1)) --log "$out/tests.jsonl" --results "$out/tests.json"
         tested=$?
         [ "$tested" -gt 2 ] && [ "$SECONDS" -lt $((end - 10)) ] || break
@@ -92,10 +96,23 @@ bench() {
 }
 
 run_kernels() {
-    local each seconds precision
-    each=$(($(share 15) / (${#precisions[@]} + 1)))
-    bench launches "$each" launches
+    local end each seconds precision tables=${#precisions[@]}
+    end=$((SECONDS + $(share 15)))
+    # Warpgroups multiply on compute capability 9.0 alone.
+    local warpgroups
+    warpgroups=$([[ $device == *:sm_90a ]] || grep "^device $device:" <<< "$information" | grep -q sm_90 && echo 1 || echo 0)
+    tables=$((tables + warpgroups))
+    bench launches $(((end - SECONDS) / (tables + 1))) launches
+    # What one table leaves over is the next ones'.
+    if [ "$warpgroups" = 1 ]; then
+        each=$(((end - SECONDS) / tables))
+        bench wgmma "$each" wgmma --rounds 2 --repetitions 10 --seconds $((each > 20 ? each - 15 : each / 2))
+        tables=$((tables - 1))
+    fi
+
     for precision in "${precisions[@]}"; do
+        each=$(((end - SECONDS) / tables))
+        tables=$((tables - 1))
         seconds=$((each > 20 ? each - 15 : each / 2))
         if [ "$device" = cpu ]; then
             bench kernels-fp32 "$each" kernels --no-peer --rounds 1 --batch 1 --filter 37
@@ -106,11 +123,13 @@ run_kernels() {
 }
 
 run_steps() {
-    local each precision options=(--repetitions 5)
-    each=$(($(share 10) / ${#precisions[@]}))
+    local end each precision tables=${#precisions[@]} options=(--repetitions 5)
+    end=$((SECONDS + $(share 10)))
     # The emulator interprets: small models only.
     [[ $device == emulated* ]] && options=(--width 4 --batch 1 --model resnet18 --repetitions 1)
     for precision in "${precisions[@]}"; do
+        each=$(((end - SECONDS) / tables))
+        tables=$((tables - 1))
         if [ "$device" = cpu ]; then
             bench steps-fp32 "$each" steps --no-peer --rounds 1 --filter "width 16"
         else
@@ -133,7 +152,7 @@ run_compare() {
 
     local options=()
     [[ $device == emulated* ]] && options=(COMPARE_STEP_OPTIONS="--width 4 --batch 1" COMPARE_ROUNDS=1 COMPARE_REPETITIONS=1)
-    env COMPARE_DEVICE="$device" ${options[@]+"${options[@]}"} "$here/compare-gpu.sh" "$out" "$(at_most "$(share 15)")"
+    env COMPARE_DEVICE="$device" COMPARE_PARTS="steps kernels" ${options[@]+"${options[@]}"} "$here/compare-gpu.sh" "$out" "$(at_most "$(share 15)")"
     codes[compare]=$?
 }
 
@@ -141,12 +160,17 @@ run_compare() {
 train_one() {
     local name=$1 limit=$2
     shift 2
-    local options=(--data "cifar10:$GPU_CHECK_CIFAR10" --model resnet18 --width "${GPU_CHECK_WIDTH:-64}" --epochs "${GPU_CHECK_EPOCHS:-15}" --batch 128 --optimizer adam --lr 0.005 --lr-schedule onecycle
+    local usual=(--data "cifar10:$GPU_CHECK_CIFAR10" --model resnet18 --width "${GPU_CHECK_WIDTH:-64}" --epochs "${GPU_CHECK_EPOCHS:-15}" --batch 128 --optimizer adam --lr 0.005 --lr-schedule onecycle
         --weight-decay 5e-4 --seed 0 --device "$device" "$@")
+    [ "$device" = cpu ] || usual+=(--precision "${GPU_CHECK_PRECISION:-bf16}" --graph auto)
+    local options=() i
+    # Pairs of an option and its value; those that GPU_CHECK_TRAIN has are its.
+    for ((i = 0; i < ${#usual[@]}; i += 2)); do
+        [[ " ${GPU_CHECK_TRAIN:-} " == *" ${usual[i]} "* ]] || options+=("${usual[@]:i:2}")
+    done
     local more
     read -ra more <<< "${GPU_CHECK_TRAIN:-}"
     options+=(${more[@]+"${more[@]}"})
-    "${saturn[@]}" train --help | grep -q -- '--precision' && options+=(--precision bf16)
     [ -f "$out/runs/$name/summary.json" ] && { echo "$name is finished"; return; }
     [ -d "$out/runs/$name/checkpoint" ] && options=(--resume)
     echo "-- $name, $limit s"
@@ -201,8 +225,13 @@ summarise_training() {
 
 echo "== machine"
 command -v nvidia-smi >/dev/null && nvidia-smi
-"${saturn[@]}" info
+information=$("${saturn[@]}" info)
 codes[info]=$?
+echo "$information"
+stop() { echo "$1" >&2; exit 2; }
+# Without these every test and bench would fail one by one, for the same reason.
+grep -q "^device ${device%:sm_90a}:" <<< "$information" || stop "There is no device $device; see above what was searched, or name another one in SATURN_TEST_DEVICES."
+[ "$device" = cpu ] || grep -q '^NVRTC [0-9.]*:' <<< "$information" || stop "There is no NVRTC, without which no kernel runs; see above where it was searched, and name it in SATURN_NVRTC."
 
 for one in tests kernels steps compare train; do
     if [ "$part" = all ] || [ "$part" = "$one" ]; then

@@ -32,6 +32,9 @@ internal sealed unsafe class BulkCopies(Block block)
 
     public int Count => pending.Count;
 
+    /// <summary>Bytes read from global memory by all blocks that this has served.</summary>
+    public long LoadedBytes { get; private set; }
+
     public void Clear() => pending.Clear();
 
     /// <summary>The youngest copy, which nobody has waited for.</summary>
@@ -169,6 +172,7 @@ internal sealed unsafe class BulkCopies(Block block)
                 throw Fail(copy, $"reads memory that was never written: byte {address - allocation.Base + gap} of {allocation}");
             }
 
+            LoadedBytes += length;
             new Span<byte>((void*)address, length).CopyTo(values[((int)(from - first) * elementBytes)..]);
         }
 

@@ -86,6 +86,7 @@ internal static unsafe class KernelExecution
             if (options.Traffic is { } traffic)
             {
                 kernel.AddTraffic(block.LaneCounts!, traffic);
+                traffic.AddLoaded(block.Copies.LoadedBytes);
             }
         }
 

@@ -1,6 +1,5 @@
 using System.Diagnostics.CodeAnalysis;
 using Saturn.Kernels.Cuda.Compilation;
-using Saturn.Kernels.Diagnostics;
 using Saturn.Kernels.Families;
 
 namespace Saturn.Kernels.Cuda;
@@ -36,13 +35,14 @@ internal sealed class CudaConvolution : IConvolutionKernels
     /// <param name="context">The device.</param>
     /// <param name="normalization">The kernels that compute the moments of an output.</param>
     /// <param name="precision">In which arithmetic products run.</param>
-    public CudaConvolution(CudaContext context, INormalizationKernels normalization, Precision precision)
+    /// <param name="warpgroups">Whether bfloat16 goes by products of warpgroups where the device has them.</param>
+    public CudaConvolution(CudaContext context, INormalizationKernels normalization, Precision precision, bool warpgroups)
     {
         this.normalization = normalization;
         tensor = precision == Precision.Fp32 ? null : new CudaTensorConvolution(context);
 
         // Nobody has measured these yet, so they run only where somebody asks for them; convolution_tensor.cu computes the same.
-        bool byWarpgroups = precision == Precision.Bf16 && EnvironmentVariable.Wgmma.IsOn && CudaWarpgroupConvolution.IsSupported(context);
+        bool byWarpgroups = precision == Precision.Bf16 && warpgroups && CudaWarpgroupConvolution.IsSupported(context);
         warpgroup = byWarpgroups ? new CudaWarpgroupConvolution(context) : null;
         CudaModule tiled = context.Module(KernelSource.BuiltIn("convolution.cu", typeof(ConvolutionArguments)));
         CudaModule grouped = context.Module(KernelSource.BuiltIn("convolution_grouped.cu", typeof(GroupedConvolutionArguments), typeof(GroupedFilterArguments)));

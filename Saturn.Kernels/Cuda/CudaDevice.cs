@@ -1,3 +1,4 @@
+using Saturn.Kernels.Diagnostics;
 using Saturn.Kernels.Families;
 
 namespace Saturn.Kernels.Cuda;
@@ -18,7 +19,8 @@ public sealed unsafe class CudaDevice : Device
     /// <param name="ordinal">The device's number.</param>
     /// <param name="precision">In which arithmetic products run.</param>
     /// <param name="replacement">Another text for one of Saturn's kernel files, to try a change out; null for none.</param>
-    public CudaDevice(string name, ICudaDriver driver, int ordinal = 0, Precision precision = Precision.Fp32, KernelReplacement? replacement = null)
+    /// <param name="warpgroups">Whether convolutions of bfloat16 run by products of warpgroups where the device has them; null: as <see cref="EnvironmentVariable.Wgmma"/> says.</param>
+    public CudaDevice(string name, ICudaDriver driver, int ordinal = 0, Precision precision = Precision.Fp32, KernelReplacement? replacement = null, bool? warpgroups = null)
     {
         Name = name;
         Precision = precision;
@@ -28,7 +30,7 @@ public sealed unsafe class CudaDevice : Device
         Reduction = new CudaReduction(context);
         Matrix = new CudaMatrix(context, precision);
         Normalization = new CudaNormalization(context);
-        Convolution = new CudaConvolution(context, Normalization, precision);
+        Convolution = new CudaConvolution(context, Normalization, precision, warpgroups ?? EnvironmentVariable.Wgmma.IsOn);
         Activation = new CudaActivation(context);
         Pooling = new CudaPooling(context);
         Loss = new CudaLoss(context);

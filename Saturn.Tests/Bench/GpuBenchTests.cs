@@ -122,6 +122,89 @@ public sealed class GpuBenchTests
         ModelCase[] cases = [.. ModelCase.Of("resnet18", 4, 1, 32).Where(one => one.LiveShare is 1 or 0.5)];
         BenchTable table = ModelStepBench.Run(() => Open(), cases, Options with { Repetition = new Repetition(1, 0, 1) });
         Assert.That(table.Rows.Select(row => row[0]), Is.EqualTo((string[])["resnet18", "resnet18, 50 % live", "resnet18, 50 % live, mapped shortcuts"]));
-        Assert.That(table.Rows.Select(row => int.Parse(row[7], System.Globalization.CultureInfo.InvariantCulture)), Has.All.GreaterThan(50), "launches");
+        Assert.That(table.Rows.Select(row => row[7]), Has.All.EqualTo("1 graph"), "issued as");
+        Assert.That(table.Rows.Select(row => double.Parse(row[8], System.Globalization.CultureInfo.InvariantCulture)), Has.All.Positive, "launched ms");
+        Assert.That(table.Rows.Select(row => int.Parse(row[10], System.Globalization.CultureInfo.InvariantCulture)), Has.All.GreaterThan(50), "launches");
+    }
+
+    [Test]
+    public void Steps_that_are_not_to_be_recorded_are_launched()
+    {
+        ModelCase[] cases = [.. ModelCase.Of("resnet18", 4, 1, 32).Take(1)];
+        BenchTable table = ModelStepBench.Run(() => Open(), cases, Options with { Repetition = new Repetition(1, 0, 1) }, recorded: false);
+        Assert.That(table.Rows[0].Skip(7).Take(3), Is.EqualTo((string[])["launches", "–", "–"]));
+    }
+
+    [Test]
+    public void A_recorded_step_leaves_no_memory_behind()
+    {
+        using CudaDevice device = Open();
+        using (ModelStepWorkload workload = ModelCase.Of("resnet18", 4, 1, 32).First().Open(device))
+        {
+            Assert.That(workload.Record(), workload.WhyNotRecorded);
+            long launches = device.Context.LaunchCount();
+            workload.Step();
+            Assert.That(device.Context.LaunchCount(), Is.EqualTo(launches), "a repetition launches no kernel by itself");
+            workload.StopRecording();
+            workload.Step();
+            Assert.That(device.Context.LaunchCount(), Is.GreaterThan(launches + 50));
+        }
+
+        Assert.That(device.Memory.LiveBytes, Is.Zero);
+    }
+
+    [TestCase(Precision.Bf16)]
+    [TestCase(Precision.Tf32)]
+    public void What_is_done_by_the_way_asks_for_less_memory(Precision precision)
+    {
+        BenchTable table = KernelCountBench.Run("emulated", precision, "64→64 3×3 8² forward,64→64 3×3 8² inference,parts", "", new Deadline(double.PositiveInfinity));
+        Assert.That(table.Rows.Select(row => row[1]), Has.None.StartsWith("wrong").And.None.StartsWith("not"));
+        foreach ((string fused, string separate) in ((string, string)[])[
+            ("64→64 3×3 8² forward, statistics by the way", "64→64 3×3 8² forward, then statistics"),
+            ("64→64 3×3 8² inference, normalised by the way", "64→64 3×3 8² inference, then normalised"),
+            ("SGD, momentum, L1 and noise, gradient in 4 parts", "SGD, momentum, L1 and noise, 4 parts added before")])
+        {
+            Assert.That(Moved(table, fused), Is.LessThan(Moved(table, separate)), fused);
+        }
+
+        static long Moved(BenchTable table, string name)
+        {
+            IReadOnlyList<string> row = table.Rows.Single(one => one[0] == name);
+            return long.Parse(row[4], System.Globalization.CultureInfo.InvariantCulture) + long.Parse(row[5], System.Globalization.CultureInfo.InvariantCulture);
+        }
+    }
+
+    [Test]
+    public void What_a_precision_does_not_do_by_the_way_is_not_supported()
+    {
+        BenchTable table = KernelCountBench.Run("emulated", Precision.Fp32, "37→37 3×3 8² forward,", "", new Deadline(double.PositiveInfinity));
+        Assert.That(table.Rows.Single(row => row[0].EndsWith("by the way", StringComparison.Ordinal))[1], Does.StartWith("not supported: in fp32"));
+    }
+
+    [Test]
+    public void Warpgroups_are_compared_with_warps_and_their_products_and_copies_counted()
+    {
+        MemoryTraffic traffic = new();
+        using CudaDevice warps = KernelCountBench.Open("emulated:sm_90a", Precision.Bf16, traffic, warpgroups: false);
+        using CudaDevice warpgroups = KernelCountBench.Open("emulated:sm_90a", Precision.Bf16, traffic, warpgroups: true);
+        BenchTable table = WarpgroupBench.Run(warps, warpgroups, 2, "resnet18 64→64,resnet50 64→64 1×1", traffic, Options);
+        Assert.That(
+            table.Rows.Select(row => row[0]),
+            Is.EqualTo((string[])[
+                "resnet18 64→64 3×3 8² forward", "resnet18 64→64 3×3 8² data gradient", "resnet50 64→64 1×1 8² forward", "resnet50 64→64 1×1 8² data gradient"]), "no filter gradients");
+        Assert.That(table.Rows[0].Skip(5).Take(2), Has.All.EqualTo("4718592"), "2·8·8 pixels × 64 × 64 channels × 9 taps, in both");
+
+        // One image of 8·8 pixels and 64 channels in one tile: image and filter are read once, the result written once, and what the tile has beyond them is no traffic.
+        Assert.That(table.Rows[2][4], Is.EqualTo($"{(2 * 8 * 8 * 64 + 64 * 64) * sizeof(ushort)}"));
+        Assert.That(warps.Memory.LiveBytes + warpgroups.Memory.LiveBytes, Is.Zero);
+    }
+
+    [Test]
+    public void Without_products_of_warpgroups_there_is_nothing_to_compare()
+    {
+        using CudaDevice device = Open();
+        Assert.That(
+            () => WarpgroupBench.Run(device, device, 2, null, new MemoryTraffic(), Options),
+            Throws.TypeOf<NotSupportedException>().With.Message.Contains("9.0").And.Message.Contains("--device emulated:sm_90a"));
     }
 }

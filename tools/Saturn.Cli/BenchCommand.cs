@@ -13,6 +13,7 @@ internal static class BenchCommand
         Command command = new("bench", "Measure kernels or whole training steps, in turn with PyTorch where it is installed (tools/install-peers.sh).");
         command.Subcommands.Add(CreateKernels());
         command.Subcommands.Add(CreateKernel());
+        command.Subcommands.Add(CreateWarpgroups());
         command.Subcommands.Add(CreateSteps());
         command.Subcommands.Add(CreateLaunches());
         command.Subcommands.Add(CreateEmulator());
@@ -22,10 +23,10 @@ internal static class BenchCommand
 
     private static Command CreateKernels()
     {
-        Command command = new("kernels", "Convolutions in all three passes, and the kernels that memory bounds, with their share of the machine's limits.");
+        Command command = new("kernels", "Convolutions in all three passes, and the kernels that memory bounds: times and shares of the machine's limits on the CPU or a GPU, counts on an emulated GPU.");
         var (device, threads, rounds, noPeer, output) = CommonOptions(command, 7);
         Option<int?> batch = TrainCommand.Add<int?>(command, "--batch", "Images (default: 32 on the CPU, 128 on a GPU).", null);
-        Option<string?> filter = TrainCommand.Add<string?>(command, "--filter", "Only layers whose name contains this; on a GPU kernels whose name or family contains one of several words with commas between them.", null);
+        Option<string?> filter = TrainCommand.Add<string?>(command, "--filter", "Only layers whose name contains this; on a GPU, real or emulated, only kernels whose name or family contains one of these words, with commas between them.", null);
         GpuBenchCommands.Options gpu = GpuBenchCommands.Options.AddTo(command);
         command.SetAction(result =>
         {
@@ -53,17 +54,42 @@ internal static class BenchCommand
         Command command = new("kernel", "An edited copy of one of the kernel files (saturn kernels list) against the file itself: first the results, then the times, or on the emulated GPU the counts.");
         Argument<string> file = new("file") { Description = "The edited file; its name tells which one it replaces." };
         command.Arguments.Add(file);
-        Option<string> device = TrainCommand.Add(command, "--device", "Where to run: cuda:N, emulated or emulated:fast.", "cuda:0");
+        Option<string> device = TrainCommand.Add(command, "--device", "Where to run: cuda:N, emulated, emulated:fast or emulated:sm_90a.", "cuda:0");
         Option<int> rounds = TrainCommand.Add(command, "--rounds", "Rounds in which the two sides take turns.", 5);
         Option<int> batch = TrainCommand.Add(command, "--batch", "Images.", 128);
         Option<double> tolerance = TrainCommand.Add(command, "--tolerance", "Relative error that is allowed between the two files' results; 0 asks for equal bits.", 0.0);
-        GpuBenchCommands.Options gpu = GpuBenchCommands.Options.AddTo(command);
+        Option<string> precision = TrainCommand.AddPrecision(command);
+        Option<int> repetitions = GpuBenchCommands.AddRepetitions(command);
+        Option<double?> seconds = GpuBenchCommands.AddSeconds(command);
         OutputOptions output = OutputOptions.AddTo(command);
         command.SetAction(result =>
         {
             Print(
-                GpuBenchCommands.EditedKernel(result, gpu, result.GetValue(file)!, result.GetValue(device)!, result.GetValue(rounds), result.GetValue(batch), result.GetValue(tolerance)), result,
-                output);
+                GpuBenchCommands.EditedKernel(
+                    result.GetValue(file)!, result.GetValue(device)!, TrainCommand.PrecisionOf(result, precision), new Repetition(result.GetValue(rounds), 1, result.GetValue(repetitions)),
+                    GpuBenchCommands.DeadlineOf(result, seconds), result.GetValue(batch), result.GetValue(tolerance)), result, output);
+            return 0;
+        });
+        return command;
+    }
+
+    private static Command CreateWarpgroups()
+    {
+        Command command = new(
+            "wgmma", "Convolutions in bf16 by products of warpgroups (wgmma, which SATURN_WGMMA=1 turns on) against those of warps (mma.sync), on a GPU of compute capability 9.0; on emulated:sm_90a, the counts.");
+        Option<string> device = TrainCommand.Add(command, "--device", "Where to run: cuda:N or emulated:sm_90a.", "cuda:0");
+        Option<int> rounds = TrainCommand.Add(command, "--rounds", "Rounds in which the two sides take turns.", 5);
+        Option<int> batch = TrainCommand.Add(command, "--batch", "Images.", 128);
+        Option<string?> filter = TrainCommand.Add<string?>(command, "--filter", "Only kernels whose name or family contains one of these words, with commas between them.", null);
+        Option<int> repetitions = GpuBenchCommands.AddRepetitions(command);
+        Option<double?> seconds = GpuBenchCommands.AddSeconds(command);
+        OutputOptions output = OutputOptions.AddTo(command);
+        command.SetAction(result =>
+        {
+            Print(
+                GpuBenchCommands.Warpgroups(
+                    result.GetValue(device)!, new Repetition(result.GetValue(rounds), 1, result.GetValue(repetitions)), GpuBenchCommands.DeadlineOf(result, seconds), result.GetValue(batch),
+                    result.GetValue(filter)), result, output);
             return 0;
         });
         return command;
@@ -71,7 +97,7 @@ internal static class BenchCommand
 
     private static Command CreateSteps()
     {
-        Command command = new("steps", "Whole training steps of ResNet-18 on 32×32 images, dense and at fewer channels: time, images a second, peak memory.");
+        Command command = new("steps", "Whole training steps, dense and at fewer channels: time, images a second, memory. On the CPU of ResNet-18 on 32×32 images; on a GPU of ResNet-18, VGG-16 and ResNet-50, as recorded graphs and launched call by call.");
         var (device, threads, rounds, noPeer, output) = CommonOptions(command, 7);
         Option<string?> filter = TrainCommand.Add<string?>(command, "--filter", "Only networks whose name contains this.", null);
         GpuBenchCommands.Options gpu = GpuBenchCommands.Options.AddTo(command);

@@ -41,13 +41,15 @@ internal static class GpuBenchCommands
         }
 
         using Peers peers = Peers.Start(result, options, device, peer);
-        string command = $"saturn bench steps --device {device} --precision {precision.Name()} --model {string.Join(',', names)} --width {result.GetValue(models.Width)}";
+        bool recorded = result.GetValue(models.Graph) != "off";
+        string command = $"saturn bench steps --device {device} --precision {precision.Name()} --model {string.Join(',', names)} --width {result.GetValue(models.Width)}{(recorded ? "" : " --graph off")}";
         return ModelStepBench.Run(
-            () => Open(device, precision), cases, new GpuBenchOptions(command, options.RepetitionOf(result, rounds), options.DeadlineOf(result), peers.Eager, peers.Compiled) { RowAdded = Tell });
+            () => Open(device, precision), cases, new GpuBenchOptions(command, options.RepetitionOf(result, rounds), options.DeadlineOf(result), peers.Eager, peers.Compiled) { RowAdded = Tell },
+            recorded);
     }
 
     /// <summary>An edited kernel file against the built-in one.</summary>
-    public static BenchTable EditedKernel(ParseResult result, Options options, string file, string device, int rounds, int batch, double tolerance)
+    public static BenchTable EditedKernel(string file, string device, Precision precision, Repetition repetition, Deadline deadline, int batch, double tolerance)
     {
         if (!File.Exists(file))
         {
@@ -55,14 +57,30 @@ internal static class GpuBenchCommands
         }
 
         KernelReplacement replacement = new(Path.GetFileName(file), File.ReadAllText(file));
-        Precision precision = options.PrecisionOf(result);
-        GpuBenchOptions bench = new(
-            $"saturn bench kernel {file} --device {device} --precision {precision.Name()}", options.RepetitionOf(result, rounds), options.DeadlineOf(result));
+        GpuBenchOptions bench = new($"saturn bench kernel {file} --device {device} --precision {precision.Name()}", repetition, deadline);
         MemoryTraffic? traffic = IsEmulated(device) ? new MemoryTraffic() : null;
         using CudaDevice builtIn = Open(device, precision, traffic, null);
         using CudaDevice edited = Open(device, precision, traffic, replacement);
         return EditedKernelBench.Run(replacement.FileName, builtIn, edited, batch, tolerance, traffic, bench);
     }
+
+    /// <summary>Convolutions by warpgroups against convolutions by warps.</summary>
+    public static BenchTable Warpgroups(string device, Repetition repetition, Deadline deadline, int batch, string? filter)
+    {
+        GpuBenchOptions bench = new($"saturn bench wgmma --device {device}{(filter is null ? "" : $" --filter {filter}")} --batch {batch}", repetition, deadline) { RowAdded = Tell };
+        MemoryTraffic? traffic = IsEmulated(device) ? new MemoryTraffic() : null;
+        using CudaDevice warps = OpenEither(false), warpgroups = OpenEither(true);
+        return WarpgroupBench.Run(warps, warpgroups, batch, filter, traffic, bench);
+
+        CudaDevice OpenEither(bool byWarpgroups) => traffic is null
+            ? new CudaDevice(device, LibCudaDriver.Open(), OrdinalOf(device), Precision.Bf16, warpgroups: byWarpgroups)
+            : KernelCountBench.Open(device, Precision.Bf16, traffic, warpgroups: byWarpgroups);
+    }
+
+    private static int OrdinalOf(string device) =>
+        device == "cuda" ? 0
+        : device.StartsWith("cuda:", StringComparison.Ordinal) && int.TryParse(device.AsSpan("cuda:".Length), NumberStyles.None, CultureInfo.InvariantCulture, out int ordinal) ? ordinal
+        : throw new ArgumentException($"This bench runs on a GPU, such as cuda:0, or an emulated one, but the device is '{device}'.");
 
     // The table comes at the end; a bench on a GPU takes minutes, and may be ended before.
     private static void Tell(IReadOnlyList<string> row) => Console.Error.WriteLine(string.Join(" | ", row));
@@ -86,7 +104,7 @@ internal static class GpuBenchCommands
     {
         if (traffic is not null)
         {
-            return new CudaDevice(name, new EmulatedDriver(new EmulatorOptions(Checked: name == "emulated", Traffic: traffic)), 0, precision, replacement);
+            return KernelCountBench.Open(name, precision, traffic, replacement);
         }
 
         if (replacement is null)
@@ -94,35 +112,46 @@ internal static class GpuBenchCommands
             return Open(name, precision);
         }
 
-        int ordinal = name == "cuda" ? 0 : int.Parse(name.AsSpan("cuda:".Length), NumberStyles.None, CultureInfo.InvariantCulture);
-        return new CudaDevice(name, LibCudaDriver.Open(), ordinal, precision, replacement);
+        return new CudaDevice(name, LibCudaDriver.Open(), OrdinalOf(name), precision, replacement);
     }
 
+    /// <summary>The option that bounds repetitions.</summary>
+    public static Option<int> AddRepetitions(Command command) => TrainCommand.Add(command, "--repetitions", "On a GPU: timed repetitions of each side's round, at most; each is a batch of calls or steps.", 30);
+
+    /// <summary>The option that bounds the time.</summary>
+    public static Option<double?> AddSeconds(Command command) => TrainCommand.Add<double?>(command, "--seconds", "On a GPU, real or emulated: begin no further row after this time (default: no end).", null);
+
+    /// <summary>What it says.</summary>
+    public static Deadline DeadlineOf(ParseResult result, Option<double?> seconds) => new(result.GetValue(seconds) ?? double.PositiveInfinity);
+
     /// <summary>Options that the benches on GPUs have in common.</summary>
-    public sealed record Options(Option<string> Precision, Option<int> Repetitions, Option<double> Seconds, Option<bool> Compiled, Option<double> Patience)
+    public sealed record Options(Option<string> Precision, Option<int> Repetitions, Option<double?> Seconds, Option<bool> Compiled, Option<double> Patience)
     {
         public static Options AddTo(Command command) => new(
             TrainCommand.AddPrecision(command),
-            TrainCommand.Add(command, "--repetitions", "On a GPU: timed batches of calls of each side's round, at most.", 30),
-            TrainCommand.Add(command, "--seconds", "On a GPU: begin no further row after this time.", double.PositiveInfinity),
-            TrainCommand.Add(command, "--compiled", "On a GPU: also measure torch.compile(mode=\"max-autotune\"), which takes minutes to compile.", false),
-            TrainCommand.Add(command, "--patience", "On a GPU: seconds that the peer may take for one request, compilation included.", 300.0));
+            AddRepetitions(command),
+            AddSeconds(command),
+            TrainCommand.Add(command, "--compiled", "On a GPU: measure torch.compile(mode=\"max-autotune\") too, which takes minutes to compile.", false),
+            TrainCommand.Add(command, "--patience", "On a GPU: seconds that PyTorch may take for one request, compilation included.", 300.0));
 
         public Precision PrecisionOf(ParseResult result) => TrainCommand.PrecisionOf(result, Precision);
 
-        public Deadline DeadlineOf(ParseResult result) => new(result.GetValue(Seconds));
+        public Deadline DeadlineOf(ParseResult result) => GpuBenchCommands.DeadlineOf(result, Seconds);
 
         public Repetition RepetitionOf(ParseResult result, int rounds) => new(rounds, 1, result.GetValue(Repetitions));
     }
 
     /// <summary>Which models take steps.</summary>
-    public sealed record ModelOptions(Option<string> Model, Option<int> Width, Option<int?> Batch, Option<int?> Image)
+    public sealed record ModelOptions(Option<string> Model, Option<int> Width, Option<int?> Batch, Option<int?> Image, Option<string> Graph)
     {
         public static ModelOptions AddTo(Command command) => new(
             TrainCommand.Add(command, "--model", "On a GPU: resnet18, resnet50, vgg16, with commas between them.", "resnet18,vgg16,resnet50"),
             TrainCommand.Add(command, "--width", "On a GPU: dense channels of the first stage.", 64),
             TrainCommand.Add<int?>(command, "--batch", "On a GPU: images a step (default: 128, of resnet50 64).", null),
-            TrainCommand.Add<int?>(command, "--image", "On a GPU: pixels of a side (default: 32, of resnet50 224).", null));
+            TrainCommand.Add<int?>(command, "--image", "On a GPU: pixels of a side (default: 32, of resnet50 224).", null),
+            TrainCommand.Add(
+                command, "--graph", "On a GPU: on repeats recorded steps as one CUDA graph each, as training does, and measures steps that are launched call by call beside them; off measures the latter alone.", "on")
+                .Accept("on", "off"));
     }
 
     /// <summary>PyTorch's processes.</summary>

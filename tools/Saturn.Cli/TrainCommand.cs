@@ -318,7 +318,7 @@ internal static class TrainCommand
 
     private static string[] Given(ParseResult result, IEnumerable<Option> options) => [.. options.Where(option => result.GetResult(option) is { Implicit: false }).Select(option => option.Name)];
 
-    private static Option<T> Accept<T>(this Option<T> option, params string[] values)
+    internal static Option<T> Accept<T>(this Option<T> option, params string[] values)
     {
         option.Validators.Add(result =>
         {

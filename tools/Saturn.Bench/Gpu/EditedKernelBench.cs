@@ -11,8 +11,6 @@ namespace Saturn.Bench.Gpu;
 /// </summary>
 public static class EditedKernelBench
 {
-    private const int FewestLaunches = 10;
-
     /// <summary>Compares and measures.</summary>
     /// <param name="name">The file, such as <c>elementwise.cu</c>.</param>
     /// <param name="builtIn">A device with Saturn's own files.</param>
@@ -30,7 +28,7 @@ public static class EditedKernelBench
         List<int> touched = [];
         for (int i = 0; i < checks.Count && !(options.Deadline.IsOver && touched.Count > 0); i++)
         {
-            if (Launches(builtIn, checks[i], name))
+            if (IsTouched(builtIn, checks[i], name))
             {
                 touched.Add(i);
                 if (WorkCheck.Between(edited, builtIn, checks[i], tolerance) is { } wrong)
@@ -48,18 +46,24 @@ public static class EditedKernelBench
         return traffic is null ? Time(name, builtIn, edited, batch, touched, tolerance, options) : Count(name, builtIn, edited, checks, touched, tolerance, traffic, options);
     }
 
-    // Whether a work launches a kernel of the file; what is not supported does not.
-    private static bool Launches(CudaDevice device, KernelWork work, string name)
+    /// <summary>Whether a work launches a kernel of the file: runs it.</summary>
+    internal static bool Launches(CudaDevice device, KernelWork work, string name)
+    {
+        ElementType activations = WorkCheck.ActivationType(device);
+        using WorkArrays arrays = new(device, activations, activations == ElementType.BFloat16);
+        Action call = work.Prepare(device, arrays);
+        long before = device.Context.LaunchCount(name);
+        call();
+        device.Synchronize();
+        return device.Context.LaunchCount(name) > before;
+    }
+
+    // What is not supported is no affair of the edited file.
+    private static bool IsTouched(CudaDevice device, KernelWork work, string name)
     {
         try
         {
-            ElementType activations = WorkCheck.ActivationType(device);
-            using WorkArrays arrays = new(device, activations, activations == ElementType.BFloat16);
-            Action call = work.Prepare(device, arrays);
-            long before = device.Context.LaunchCount(name);
-            call();
-            device.Synchronize();
-            return device.Context.LaunchCount(name) > before;
+            return Launches(device, work, name);
         }
         catch (Exception exception) when (!device.Context.Driver.IsLost && GpuKernelBench.ConcernsOneWork(exception))
         {
@@ -81,17 +85,16 @@ public static class EditedKernelBench
                 break;
             }
 
-            using Side first = new(builtIn, work), second = new(edited, work);
-            IReadOnlyList<Timings> timings = Measurement.Interleave([first.Contender(options.Repetition), second.Contender(options.Repetition)], options.Repetition.Rounds);
+            using TimedWork first = new(builtIn, work), second = new(edited, work);
+            Repetition repetition = first.Fit(options.Repetition);
+            IReadOnlyList<Timings> timings = Measurement.Interleave([first.Contender(repetition), second.Contender(repetition)], repetition.Rounds);
             Summary own = timings[0].Milliseconds, theirs = timings[1].Milliseconds;
             table.Add(
-                work.Name, GpuKernelBench.Microseconds(own.Median), Spread(own), GpuKernelBench.Microseconds(theirs.Median), Spread(theirs), BenchTable.Ratio(timings[0].RatioTo(timings[1])));
+                work.Name, GpuKernelBench.Microseconds(own.Median), GpuKernelBench.Spread(own), GpuKernelBench.Microseconds(theirs.Median), GpuKernelBench.Spread(theirs), BenchTable.Ratio(timings[0].RatioTo(timings[1])));
         }
 
-        table.Note($"{Agreement(tolerance)} {options.Repetition}, of {FewestLaunches} launches each over four sets of arrays. Built-in/edited: above 1 where the edited file is faster; median of the rounds' quotients.");
+        table.Note($"{Agreement(tolerance)} {options.Repetition}, of {TimedWork.FewestLaunches} or more calls each, replayed from a graph where they can be recorded, over cold sets of arrays. Built-in/edited: above 1 where the edited file is faster; median of the rounds' quotients.");
         return table;
-
-        static string Spread(Summary summary) => $"{GpuKernelBench.Microseconds(summary.Percentile10)}–{GpuKernelBench.Microseconds(summary.Percentile90)}";
     }
 
     private static BenchTable Count(
@@ -121,36 +124,6 @@ public static class EditedKernelBench
     private static string Agreement(double tolerance) => tolerance == 0
         ? "Before that, the results of all works agreed bit for bit."
         : $"Before that, the results of all works agreed within a relative error of {tolerance.ToString("0.#e+0", System.Globalization.CultureInfo.InvariantCulture)}.";
-
-    /// <summary>One work on one device, in four sets of arrays.</summary>
-    private sealed class Side : IDisposable
-    {
-        private readonly List<WorkArrays> sets = [];
-        private readonly List<Action> calls = [];
-        private readonly LaunchTimer timer;
-
-        public Side(CudaDevice device, KernelWork work)
-        {
-            timer = new LaunchTimer(device);
-            ElementType activations = WorkCheck.ActivationType(device);
-            for (int i = 0; i < 4; i++)
-            {
-                sets.Add(new WorkArrays(device, activations, activations == ElementType.BFloat16));
-                calls.Add(work.Prepare(device, sets[i]));
-            }
-        }
-
-        public Contender Contender(Repetition repetition) => new("Saturn", () => timer.Measure(calls, FewestLaunches, repetition.Warmup, repetition.Repetitions));
-
-        public void Dispose()
-        {
-            timer.Dispose();
-            foreach (WorkArrays arrays in sets)
-            {
-                arrays.Dispose();
-            }
-        }
-    }
 }
 
 /// <summary>Thrown when an edited kernel computes something else.</summary>

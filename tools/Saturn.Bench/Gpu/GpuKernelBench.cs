@@ -11,14 +11,6 @@ namespace Saturn.Bench.Gpu;
 /// </summary>
 public static class GpuKernelBench
 {
-    /// <summary>Sets of arrays take turns until they hold this much, so that the second-level cache is cold.</summary>
-    private const long ColdBytes = 200L << 20;
-
-    private const int MostSets = 64;
-    private const int FewestLaunches = 10;
-    private const double BatchMilliseconds = 1;
-    private const double RoundMilliseconds = 400;
-
     /// <summary>Measures the works whose name or family fits.</summary>
     /// <param name="device">The GPU.</param>
     /// <param name="batch">Images at once at the shapes of CIFAR.</param>
@@ -37,7 +29,6 @@ public static class GpuKernelBench
         IReadOnlyList<int> chosen = KernelCatalog.Select(works, filter);
         DeviceLimits limits = DeviceLimits.Of(device);
         using CpuDevice host = new();
-        using LaunchTimer timer = new(device);
         int done = 0;
         foreach (int i in chosen)
         {
@@ -52,7 +43,7 @@ public static class GpuKernelBench
             {
                 table.Add(WorkCheck.Against(device, host, checks[i]) is { } wrong
                     ? Row(works[i].Name, $"wrong: {wrong}")
-                    : Measure(device, timer, limits, works[i], options));
+                    : Measure(device, limits, works[i], options));
             }
             catch (Exception exception) when (ConcernsOneWork(exception))
             {
@@ -66,8 +57,8 @@ public static class GpuKernelBench
         }
 
         table.Note(
-            $"{options.Repetition}, of {FewestLaunches} or more calls each, replayed from a graph between two events; fewer repetitions of slow kernels. Inputs are normal random numbers in sets that take turns (at least four of them, "
-            + $"{ColdBytes >> 20} MiB together), so that the second-level cache is cold. µs: median of a call. GB/s: bytes that cannot be avoided, of a table of sizes. Floor: the longer of bytes by {BenchTable.Number(limits.GigabytesPerSecond)} GB/s and "
+            $"{options.Repetition}, of {TimedWork.FewestLaunches} or more calls each, replayed from a graph between two events; fewer repetitions of slow kernels. Inputs are normal random numbers in sets that take turns (at least four of them, "
+            + $"{TimedWork.ColdBytes >> 20} MiB together), so that the second-level cache is cold. µs: median of a call. GB/s: bytes that cannot be avoided, of a table of sizes. Floor: the longer of bytes by {BenchTable.Number(limits.GigabytesPerSecond)} GB/s and "
             + $"operations by {(limits.Teraflops(device.Precision) is { } limit ? BenchTable.Number(limit) + " TFLOP/s" : "an unknown limit")} ({limits.Source}); of limit: floor by time. Ratios: PyTorch's time by Saturn's, above 1 where Saturn is faster, median of the rounds' quotients. "
             + $"PyTorch: {options.Eager?.Name ?? options.Compiled?.Name ?? "not measured"}.");
         return table;
@@ -82,79 +73,43 @@ public static class GpuKernelBench
 
     private static string[] Row(string name, string what) => [name, what, .. Enumerable.Repeat("–", 11)];
 
-    private static string[] Measure(CudaDevice device, LaunchTimer timer, DeviceLimits limits, KernelWork work, GpuBenchOptions options)
+    private static string[] Measure(CudaDevice device, DeviceLimits limits, KernelWork work, GpuBenchOptions options)
     {
-        List<WorkArrays> sets = [];
-        List<Action> calls = [];
         try
         {
-            ElementType activations = WorkCheck.ActivationType(device);
-            do
-            {
-                WorkArrays arrays = new(device, activations, activations == ElementType.BFloat16);
-                sets.Add(arrays);
-                calls.Add(work.Prepare(device, arrays));
-            }
-            while (sets.Count < MostSets && (sets.Count < 4 || sets.Sum(set => set.TotalBytes) < ColdBytes));
-
-            // Compiles what is not compiled yet, and tells how many calls make up a batch.
-            double once = timer.Measure(calls, calls.Count, 1, 1)[0];
-            int launches = (int)Math.Clamp(Math.Ceiling(BatchMilliseconds / Math.Max(once, 1e-3)), FewestLaunches, 400);
-            Repetition repetition = options.Repetition with { Repetitions = (int)Math.Clamp(RoundMilliseconds / (once * launches), 3, Math.Max(3, options.Repetition.Repetitions)) };
-            return Race(device, timer, limits, work, calls, launches, repetition, options);
+            using TimedWork timed = new(device, work);
+            return Race(device, timed, limits, work, timed.Fit(options.Repetition), options);
         }
         finally
         {
-            device.Synchronize();
-            foreach (WorkArrays arrays in sets)
-            {
-                arrays.Dispose();
-            }
-
             options.Eager?.Release();
             options.Compiled?.Release();
         }
     }
 
-    private static string[] Race(
-        CudaDevice device, LaunchTimer timer, DeviceLimits limits, KernelWork work, List<Action> calls, int launches, Repetition repetition, GpuBenchOptions options)
+    private static string[] Race(CudaDevice device, TimedWork timed, DeviceLimits limits, KernelWork work, Repetition repetition, GpuBenchOptions options)
     {
-        using RecordedCalls? recorded = Record(device, timer, calls, launches);
-        Contender saturn = new("Saturn", () => recorded is null
-            ? timer.Measure(calls, launches, repetition.Warmup, repetition.Repetitions)
-            : [.. timer.Measure([recorded.Replay], 1, repetition.Warmup, repetition.Repetitions).Select(time => time / launches)]);
         List<PeerRound> peers = [];
         foreach (PeerSide? side in (PeerSide?[])[options.Eager, options.Compiled])
         {
             peers.Add(new PeerRound(side, work.Peer?.On(device.Precision, side?.IsCompiled == true), repetition));
         }
 
-        (Timings own, Timings?[] theirs) = PeerRound.Interleave(saturn, peers, repetition.Rounds);
+        (Timings own, Timings?[] theirs) = PeerRound.Interleave(timed.Contender(repetition), peers, repetition.Rounds);
         double bytes = work.Bytes(WorkCheck.ActivationType(device).Size());
         double floor = limits.FloorMilliseconds(device.Precision, bytes, work.Operations);
         Summary time = own.Milliseconds;
         double? eager = theirs[0]?.RatioTo(own);
         return
         [
-            recorded is null ? $"{work.Name} (no graph)" : work.Name, Microseconds(time.Median), $"{Microseconds(time.Percentile10)}–{Microseconds(time.Percentile90)}",
+            timed.IsRecorded ? work.Name : $"{work.Name} (no graph)", Microseconds(time.Median), Spread(time),
             work.Operations > 0 ? BenchTable.Number(work.Operations / time.Median / 1e9) : "–", BenchTable.Number(bytes / time.Median / 1e6), Microseconds(floor), BenchTable.Percent(floor / time.Median),
             peers[0].Cell(theirs[0]), eager is { } one ? BenchTable.Ratio(one) : "–", peers[1].Cell(theirs[1]), theirs[1] is { } compiled ? BenchTable.Ratio(compiled.RatioTo(own)) : "–",
             work.Target?.ToString() ?? "–", work.Target is { } target && eager is { } ratio ? target.Judge(ratio) : "–",
         ];
     }
 
-    // What cannot be recorded is timed as it is issued, and its row says so.
-    private static RecordedCalls? Record(CudaDevice device, LaunchTimer timer, List<Action> calls, int launches)
-    {
-        try
-        {
-            return timer.Record(calls, launches);
-        }
-        catch (CudaException) when (!device.Context.Driver.IsLost)
-        {
-            return null;
-        }
-    }
-
     internal static string Microseconds(double milliseconds) => BenchTable.Number(milliseconds * 1000);
+
+    internal static string Spread(Summary summary) => $"{Microseconds(summary.Percentile10)}–{Microseconds(summary.Percentile90)}";
 }

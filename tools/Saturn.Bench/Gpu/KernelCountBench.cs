@@ -13,7 +13,7 @@ namespace Saturn.Bench.Gpu;
 public static class KernelCountBench
 {
     /// <summary>Counts the works whose name or family fits.</summary>
-    /// <param name="name">The device's name: <c>emulated</c>, or without checks <c>emulated:fast</c>.</param>
+    /// <param name="name">The device's name: <c>emulated</c>, without checks <c>emulated:fast</c>, or of compute capability 9.0 <c>emulated:sm_90a</c>.</param>
     /// <param name="precision">The policy.</param>
     /// <param name="filter">Words with commas between them, or null.</param>
     /// <param name="command">The command line.</param>
@@ -41,7 +41,7 @@ public static class KernelCountBench
             done++;
 
             // A kernel that failed has lost its device; the next one gets another.
-            using CudaDevice device = Open(name, precision, traffic, null);
+            using CudaDevice device = Open(name, precision, traffic);
             try
             {
                 table.Add(WorkCheck.Against(device, host, work) is { } wrong ? Row(work.Name, $"wrong: {wrong}") : Count(device, traffic, work));
@@ -61,8 +61,18 @@ public static class KernelCountBench
     /// <summary>What one call does.</summary>
     internal readonly record struct Counts(long Launches, long WarpInstructions, long Loaded, long Stored, long MultiplyAdds, long MatrixMultiplyAdds, double Milliseconds);
 
-    internal static CudaDevice Open(string name, Precision precision, MemoryTraffic traffic, KernelReplacement? replacement) =>
-        new(name, new EmulatedDriver(new EmulatorOptions(Checked: name == "emulated", Traffic: traffic)), 0, precision, replacement);
+    /// <summary>An emulated device that counts.</summary>
+    /// <param name="name">Its name: see <see cref="Saturn.Training.Devices.Open"/>.</param>
+    /// <param name="precision">The policy.</param>
+    /// <param name="traffic">Where it counts.</param>
+    /// <param name="replacement">Another text for one of Saturn's kernel files; null for none.</param>
+    /// <param name="warpgroups">See <see cref="CudaDevice"/>.</param>
+    public static CudaDevice Open(string name, Precision precision, MemoryTraffic traffic, KernelReplacement? replacement = null, bool? warpgroups = null) =>
+        new(
+            name,
+            new EmulatedDriver(new EmulatorOptions(
+                Checked: name != "emulated:fast", Architecture: name == "emulated:sm_90a" ? EmulatedArchitecture.Hopper : EmulatedArchitecture.Ampere, Traffic: traffic)),
+            0, precision, replacement, warpgroups);
 
     internal static Counts Measure(CudaDevice device, MemoryTraffic traffic, KernelWork work)
     {

@@ -123,10 +123,10 @@ internal static class BandwidthWorks
         int pixels = scale.Image(4) * scale.Image(4), channels = scale.Width(512);
         Shape image = new(scale.Batch, pixels, channels), mean = new(scale.Batch, channels);
         yield return new KernelWork(
-            "pooling", $"global average {channels} of {pixels} pixels", WorkLimit.Memory, element => (image.StorageCount + mean.StorageCount) * element, 0,
+            "pooling", $"global average {channels} of {pixels} pixels", WorkLimit.Memory, element => image.StorageCount * element + mean.StorageCount * sizeof(float), 0,
             (device, arrays) =>
             {
-                DeviceBuffer input = arrays.Activation(image), output = arrays.ActivationResult("mean", mean);
+                DeviceBuffer input = arrays.Activation(image), output = arrays.Result("mean", mean);
                 return () => device.Pooling.GlobalAverageForward(scale.Batch, pixels, channels, input, output);
             });
     }

@@ -3,33 +3,59 @@ using Saturn.Kernels.Families;
 
 namespace Saturn.Bench.Works;
 
-/// <summary>Updates of as many weights as ResNet-18 has, with pressure and noise as Demon Pruning applies them, and without.</summary>
+/// <summary>
+/// Updates of as many weights as ResNet-18 has, with pressure and noise as Demon Pruning applies them, and without; of finished gradients, and of gradients in parts as convolutions leave them, which the
+/// update adds itself or which are added before.
+/// </summary>
 internal static class OptimizerWorks
 {
+    private const int Parts = 4;
+
+    private enum Gradient
+    {
+        Finished,
+        InParts,
+        CombinedBefore,
+    }
+
     public static IEnumerable<KernelWork> Of(WorkScale scale)
     {
         foreach (OptimizerRule rule in (OptimizerRule[])[OptimizerRule.Sgd, OptimizerRule.Adam])
         {
-            foreach (bool demon in (bool[])[false, true])
-            {
-                bool adam = rule == OptimizerRule.Adam;
-                Shape filter = new(scale.Width(256), 9, scale.Width(256));
-                int tensors = scale.LargestWidth == int.MaxValue && scale.LargestImage == int.MaxValue ? 19 : 3;
-                long elements = tensors * filter.StorageCount;
-
-                // Read weight, gradient and moments, write weight and moments; under bfloat16 also the copy.
-                yield return new KernelWork(
-                    "optimizer", $"{(adam ? "Adam" : "SGD, momentum")}{(demon ? ", L1 and noise" : "")}", WorkLimit.Memory,
-                    element => elements * ((adam ? 7 : 5) * sizeof(float) + (element == 2 ? 2 : 0)), 0, (device, arrays) => Prepare(device, arrays, rule, filter, tensors, demon),
-                    PeerWork.Update(adam, demon, (int)filter.ElementCount, tensors), demon ? new RatioTarget(1.0, 1.5) : null);
-            }
+            yield return Work(scale, rule, demon: false, Gradient.Finished);
+            yield return Work(scale, rule, demon: true, Gradient.Finished);
+            yield return Work(scale, rule, demon: true, Gradient.InParts);
+            yield return Work(scale, rule, demon: true, Gradient.CombinedBefore);
         }
     }
 
-    private static Action Prepare(Device device, WorkArrays arrays, OptimizerRule rule, Shape filter, int tensors, bool demon)
+    private static KernelWork Work(WorkScale scale, OptimizerRule rule, bool demon, Gradient gradient)
+    {
+        bool adam = rule == OptimizerRule.Adam;
+        Shape filter = new(scale.Width(256), 9, scale.Width(256));
+        int tensors = scale.LargestWidth == int.MaxValue && scale.LargestImage == int.MaxValue ? 19 : 3;
+        long elements = tensors * filter.StorageCount;
+        (string suffix, int floats) = gradient switch
+        {
+            Gradient.InParts => ($", gradient in {Parts} parts", Parts - 1),
+            Gradient.CombinedBefore => ($", {Parts} parts added before", Parts + 1),
+            _ => ("", 0),
+        };
+
+        // Read weight, gradient and moments, write weight and moments; under bfloat16 also the copy. Parts are read, and where they are added before, their sum is written and read.
+        return new KernelWork(
+            "optimizer", $"{(adam ? "Adam" : "SGD, momentum")}{(demon ? ", L1 and noise" : "")}{suffix}", WorkLimit.Memory,
+            element => elements * (((adam ? 7 : 5) + floats) * sizeof(float) + (element == 2 ? 2 : 0)), 0,
+            (device, arrays) => Prepare(device, arrays, rule, filter, tensors, demon, gradient),
+            gradient == Gradient.Finished ? PeerWork.Update(adam, demon, (int)filter.ElementCount, tensors) : null,
+            gradient == Gradient.Finished && demon ? new RatioTarget(1.0, 1.5) : null);
+    }
+
+    private static Action Prepare(Device device, WorkArrays arrays, OptimizerRule rule, Shape filter, int tensors, bool demon, Gradient gradient)
     {
         bool adam = rule == OptimizerRule.Adam;
         OptimizerTensor[] all = new OptimizerTensor[tensors];
+        DeviceBuffer[] parts = new DeviceBuffer[tensors];
         for (int i = 0; i < tensors; i++)
         {
             DeviceBuffer weight = arrays.AlsoResult($"weight {i}", arrays.Parameter(filter, 0.05f), filter);
@@ -39,11 +65,39 @@ internal static class OptimizerWorks
             // The host processor, which checks the others, has no copies in bfloat16; they are the weight's rounding and are tested elsewhere.
             DeviceBuffer copy = arrays.Activations == ElementType.BFloat16 ? arrays.Scratch(filter.StorageCount * 2, ElementType.BFloat16) : DeviceBuffer.None;
             all[i] = new OptimizerTensor(
-                weight, arrays.Parameter(filter, 0.01f), first, second, filter[0], filter[1], filter[2], LearningRate: 1e-3f, WeightDecay: 5e-4f, L1: demon ? 1e-4f : 0, L2: 0,
+                weight, DeviceBuffer.None, first, second, filter[0], filter[1], filter[2], LearningRate: 1e-3f, WeightDecay: 5e-4f, L1: demon ? 1e-4f : 0, L2: 0,
                 NoiseStandardDeviation: demon ? 1e-5f : 0, TensorId: (uint)i, DeviceBuffer.None, DeviceBuffer.None, DeviceBuffer.None, ReducedCopy: copy);
+            if (gradient == Gradient.Finished)
+            {
+                all[i] = all[i] with { Gradient = arrays.Parameter(filter, 0.01f) };
+                continue;
+            }
+
+            parts[i] = arrays.Parameter(new Shape(Parts * filter[0], filter[1], filter[2]), 0.01f);
+            all[i] = gradient == Gradient.InParts && device.Kind != DeviceKind.Cpu
+                ? all[i] with { Gradient = parts[i], GradientSplits = Parts, GradientSplitStride = filter.StorageCount }
+                : all[i] with { Gradient = arrays.Scratch(filter.StorageCount * sizeof(float)) };
+            if (device.Kind == DeviceKind.Cpu)
+            {
+                // The host has no gradients in parts: it adds them here, in the same order.
+                long bytes = filter.StorageCount * sizeof(float);
+                for (int part = 0; part < Parts; part++)
+                {
+                    device.Elementwise.Accumulate(filter, parts[i].Slice(part * bytes, bytes), all[i].Gradient);
+                }
+            }
         }
 
-        return () => device.Optimizer.Update(
-            new OptimizerStep(rule, Step: 10, adam ? 0 : 0.9f, false, 0.9f, 0.999f, 1e-8f, false, DeviceBuffer.None, NoiseSeed: 1, NoiseStep: 1), all);
+        bool combines = gradient == Gradient.CombinedBefore && device.Kind != DeviceKind.Cpu;
+        return () =>
+        {
+            for (int i = 0; combines && i < all.Length; i++)
+            {
+                device.Convolution.CombineFilterGradient(filter, Parts, parts[i], all[i].Gradient);
+            }
+
+            device.Optimizer.Update(
+                new OptimizerStep(rule, Step: 10, adam ? 0 : 0.9f, false, 0.9f, 0.999f, 1e-8f, false, DeviceBuffer.None, NoiseSeed: 1, NoiseStep: 1), all);
+        };
     }
 }
