@@ -127,9 +127,14 @@ internal sealed class CudaConvolution : IConvolutionKernels
     }
 
     /// <inheritdoc/>
-    public void DataGradient(in ConvolutionShape shape, DeviceBuffer outputGradient, DeviceBuffer weight, DeviceBuffer inputGradient, GradientMode mode)
+    public bool AddsShortcutGradients => true;
+
+    /// <inheritdoc/>
+    public void DataGradient(
+        in ConvolutionShape shape, DeviceBuffer outputGradient, DeviceBuffer weight, DeviceBuffer inputGradient, GradientMode mode, in ShortcutGradient shortcut = default)
     {
-        if (warpgroup is not null && outputGradient.Type == ElementType.BFloat16 && CudaWarpgroupConvolution.FitsGradient(shape))
+        RequireShortcut(shortcut, inputGradient, mode);
+        if (warpgroup is not null && shortcut.IsNone && outputGradient.Type == ElementType.BFloat16 && CudaWarpgroupConvolution.FitsGradient(shape))
         {
             warpgroup.DataGradient(shape, outputGradient, weight, inputGradient, mode);
             return;
@@ -137,7 +142,7 @@ internal sealed class CudaConvolution : IConvolutionKernels
 
         if (UsesTensorCores(shape))
         {
-            tensor.DataGradient(shape, outputGradient, weight, inputGradient, mode);
+            tensor.DataGradient(shape, outputGradient, weight, inputGradient, mode, shortcut);
             return;
         }
 
@@ -158,6 +163,9 @@ internal sealed class CudaConvolution : IConvolutionKernels
             arguments.OutputPitch = Shape.PitchOf(shape.InputChannels);
             arguments.OutputChannels = shape.GroupInputChannels;
             arguments.Accumulate = accumulate;
+            arguments.Residual = shortcut.Sum.Address;
+            arguments.Map = shortcut.InverseMap.Address;
+            arguments.ResidualPitch = Shape.PitchOf(Math.Max(shortcut.Channels, 1));
 
             // The pixels of a class, at most; see convolution.cu.
             int rows = (shape.InputHeight + shape.StrideHeight - 1) / shape.StrideHeight;
@@ -171,6 +179,9 @@ internal sealed class CudaConvolution : IConvolutionKernels
             arguments.Weight = weight.Address;
             arguments.Output = inputGradient.Address;
             arguments.Accumulate = accumulate;
+            arguments.Residual = shortcut.Sum.Address;
+            arguments.Map = shortcut.InverseMap.Address;
+            arguments.ResidualPitch = Shape.PitchOf(Math.Max(shortcut.Channels, 1));
             groupedDataGradient.Launch(arguments, GroupedGeometry(arguments, shape.InputChannels));
         }
     }
@@ -212,6 +223,16 @@ internal sealed class CudaConvolution : IConvolutionKernels
 
     [MemberNotNullWhen(true, nameof(tensor))]
     private bool UsesTensorCores(in ConvolutionShape shape) => tensor is not null && CudaTensorConvolution.Fits(shape);
+
+    private static void RequireShortcut(in ShortcutGradient shortcut, DeviceBuffer inputGradient, GradientMode mode)
+    {
+        if (!shortcut.IsNone && (mode != GradientMode.Overwrite || shortcut.InverseMap.IsNone || shortcut.Sum.Type != inputGradient.Type))
+        {
+            throw new ArgumentException(
+                $"The gradient of a shortcut is added through an inverse map to a gradient of the same type that is overwritten, but the mode is {mode}, the map "
+                + $"{(shortcut.InverseMap.IsNone ? "missing" : "there")}, and the types are {shortcut.Sum.Type} and {inputGradient.Type}; add an unmapped one in {GradientMode.Accumulate}.");
+        }
+    }
 
     private static void RequireFloat32(in ConvolutionShape shape, DeviceBuffer source, DeviceBuffer weight, DeviceBuffer result)
     {
