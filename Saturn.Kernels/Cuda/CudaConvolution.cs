@@ -7,7 +7,7 @@ namespace Saturn.Kernels.Cuda;
 
 /// <summary>
 /// The convolution kernels of <c>kernels/convolution*.cu</c>: chooses between tensor cores, as the precision allows, products on tiles and the kernels for narrow groups, and a tile by the sizes. Neither
-/// the device nor the tile changes a bit of the result.
+/// the device nor the tile changes a bit of the result, except of large linear layers where cuBLAS is present.
 /// </summary>
 internal sealed class CudaConvolution : IConvolutionKernels
 {
@@ -24,6 +24,7 @@ internal sealed class CudaConvolution : IConvolutionKernels
     private const int PixelsPerSlab = 128;
 
     private readonly INormalizationKernels normalization;
+    private readonly CudaLinear? linear;
     private readonly CudaFilterGradient filterGradient;
     private readonly CudaTensorConvolution? tensor;
     private readonly CudaWarpgroupConvolution? warpgroup;
@@ -36,9 +37,11 @@ internal sealed class CudaConvolution : IConvolutionKernels
     /// <param name="context">The device.</param>
     /// <param name="normalization">The kernels that compute the moments of an output.</param>
     /// <param name="precision">In which arithmetic products run.</param>
-    public CudaConvolution(CudaContext context, INormalizationKernels normalization, Precision precision)
+    /// <param name="linear">Takes the large products of linear layers; null where this class's kernels run them all.</param>
+    public CudaConvolution(CudaContext context, INormalizationKernels normalization, Precision precision, CudaLinear? linear)
     {
         this.normalization = normalization;
+        this.linear = linear;
         tensor = precision == Precision.Fp32 ? null : new CudaTensorConvolution(context);
 
         // Nobody has measured these yet, so they run only where somebody asks for them; convolution_tensor.cu computes the same.
@@ -63,6 +66,11 @@ internal sealed class CudaConvolution : IConvolutionKernels
     public void Forward(in ConvolutionShape shape, DeviceBuffer input, DeviceBuffer weight, DeviceBuffer bias, DeviceBuffer output, DeviceBuffer statistics)
     {
         // Without statistics, whose form is promised by the sizes alone, float32 images may go another way.
+        if (linear is not null && statistics.IsNone && linear.Forward(shape, input, weight, bias, output))
+        {
+            return;
+        }
+
         if (IsForWarpgroups(shape) && (input.Type == ElementType.BFloat16 || !statistics.IsNone))
         {
             warpgroup.Forward(shape, input, weight, bias, output, statistics);
@@ -134,6 +142,11 @@ internal sealed class CudaConvolution : IConvolutionKernels
         in ConvolutionShape shape, DeviceBuffer outputGradient, DeviceBuffer weight, DeviceBuffer inputGradient, GradientMode mode, in ShortcutGradient shortcut = default)
     {
         RequireShortcut(shortcut, inputGradient, mode);
+        if (linear is not null && shortcut.IsNone && linear.DataGradient(shape, outputGradient, weight, inputGradient, mode))
+        {
+            return;
+        }
+
         if (warpgroup is not null && shortcut.IsNone && outputGradient.Type == ElementType.BFloat16 && CudaWarpgroupConvolution.FitsGradient(shape))
         {
             warpgroup.DataGradient(shape, outputGradient, weight, inputGradient, mode);
@@ -195,11 +208,15 @@ internal sealed class CudaConvolution : IConvolutionKernels
             filterGradient.Bias(shape, outputGradient, biasGradient, mode);
         }
 
-        filterGradient.Filter(shape, FitsTiles(shape), input, outputGradient, weightGradient, mode);
+        if (linear is null || !linear.FilterGradient(shape, input, outputGradient, weightGradient, mode))
+        {
+            filterGradient.Filter(shape, FitsTiles(shape), input, outputGradient, weightGradient, mode);
+        }
     }
 
     /// <inheritdoc/>
-    public int FilterGradientParts(in ConvolutionShape shape, ElementType type) => filterGradient.Parts(shape, type);
+    public int FilterGradientParts(in ConvolutionShape shape, ElementType type) =>
+        linear is not null && CudaLinear.Takes(shape, CudaLinear.FilterGradientProduct(shape), type) ? 1 : filterGradient.Parts(shape, type);
 
     /// <inheritdoc/>
     public void FilterGradientInParts(

@@ -28,7 +28,7 @@ public sealed unsafe class CudaDevice : Device
         Reduction = new CudaReduction(context);
         Matrix = new CudaMatrix(context, precision);
         Normalization = new CudaNormalization(context);
-        Convolution = new CudaConvolution(context, Normalization, precision);
+        Convolution = new CudaConvolution(context, Normalization, precision, context.Cublas is null ? null : new CudaLinear(Matrix, Elementwise));
         Activation = new CudaActivation(context);
         Pooling = new CudaPooling(context);
         Loss = new CudaLoss(context);
