@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Saturn.Kernels.Cuda;
 
 namespace Saturn.Emulator;
@@ -75,11 +76,10 @@ internal sealed unsafe class IdleDriver : ICudaDriver
     {
     }
 
-    public nint AllocatePinned(long byteLength) => throw new NotSupportedException("An idle driver has no memory.");
+    // The host writes to it.
+    public nint AllocatePinned(long byteLength) => (nint)NativeMemory.Alloc((nuint)byteLength);
 
-    public void FreePinned(nint address)
-    {
-    }
+    public void FreePinned(nint address) => NativeMemory.Free((void*)address);
 
     public void CopyToDeviceAsync(nint destination, void* source, long byteLength, nint stream)
     {

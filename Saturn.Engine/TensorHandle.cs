@@ -1,4 +1,6 @@
+using Saturn.Engine.Autograd;
 using Saturn.Kernels;
+using Saturn.Kernels.Families;
 
 namespace Saturn.Engine;
 
@@ -39,6 +41,12 @@ internal sealed class TensorHandle
 
     /// <summary>The gradient on its way through the tape, or of a leaf after the backward pass.</summary>
     public Storage? Gradient { get; set; }
+
+    /// <summary>
+    /// The gradient of a sum that reads this value through a shortcut's map, still in the sum's channels; None once it has been gathered into <see cref="Gradient"/> or a convolution has taken it
+    /// along. While it is there, Gradient is null.
+    /// </summary>
+    public WaitingGradient Waiting { get; set; }
 
     public Parameter? Parameter { get; set; }
 
@@ -82,10 +90,27 @@ internal sealed class TensorHandle
         RecycleIfUnused();
     }
 
+    /// <summary>Gathers what waits in other channels, so that <see cref="Gradient"/> is all there is.</summary>
+    public void GatherWaiting()
+    {
+        using WaitingGradient waiting = Waiting;
+        if (waiting.IsNone)
+        {
+            return;
+        }
+
+        Waiting = default;
+        Gradient = Storage.Allocate(Device, Shape.StorageCount, Type);
+        ShortcutGradient shortcut = waiting.On(Device);
+        Device.Elementwise.MappedAddBackward(Shape.With(Shape.Rank - 1, shortcut.Channels), shortcut.Sum, Shape.Channels, shortcut.InverseMap, Gradient.Buffer, GradientMode.Overwrite);
+    }
+
     public void ReleaseGradient()
     {
         Gradient?.Release();
         Gradient = null;
+        Waiting.Dispose();
+        Waiting = default;
     }
 
     private void RecycleIfUnused()

@@ -21,6 +21,8 @@ struct ConvolutionArguments
     const float* weight;
     const float* bias; // or null
     float* output;     // y, or ∂x
+    const float* residual; // a mapped shortcut's gradient at its sum, to be added to ∂x; or null
+    const int32* map;      // its channel for each of ∂x, negative for none
     int32 batch;
     int32 sourceHeight;
     int32 sourceWidth;
@@ -42,6 +44,7 @@ struct ConvolutionArguments
     int32 dilationWidth;
     int32 columnTiles;
     int32 accumulate;
+    int32 residualPitch;
 };
 
 // Copies the gathered image: a thread always copies the same four depths of the same pixels, whose corners it knows.
@@ -183,15 +186,23 @@ struct GradientSource
     }
 };
 
-// sum + bias, added to what is there in accumulation.
-struct Biased
+// sum + bias, added to what is there in accumulation, or to what a mapped shortcut brings.
+struct Finished
 {
     bool readsOld;
     const float* bias;
+    const float* residual; // of the pixel; null: there is none
+    const int32* map;
 
     __device__ float operator()(float sum, int32 column, float old) const
     {
         float value = bias == nullptr ? sum : sum + bias[column];
+        if (residual != nullptr)
+        {
+            int32 from = map[column];
+            return (from < 0 ? 0.0f : residual[from]) + value;
+        }
+
         return readsOld ? old + value : value;
     }
 };
@@ -202,7 +213,7 @@ __device__ inline void store(const ConvolutionArguments& arguments, const Axis& 
 {
     int32 firstChannel = group * arguments.outputChannels;
     int32 written = group == arguments.groups - 1 ? arguments.outputPitch - firstChannel : arguments.outputChannels;
-    Biased result{arguments.accumulate != 0, arguments.bias == nullptr ? nullptr : arguments.bias + firstChannel};
+    Finished result{arguments.accumulate != 0, arguments.bias == nullptr ? nullptr : arguments.bias + firstChannel, nullptr, arguments.map + firstChannel};
     bool whole = vertical.positionStep == 1 && horizontal.positionStep == 1;
 #pragma unroll
     for (int i = 0; i < T::Left::owned; i++)
@@ -222,7 +233,8 @@ __device__ inline void store(const ConvolutionArguments& arguments, const Axis& 
         }
 
         float* target = arguments.output + position * arguments.outputPitch + firstChannel;
-storeRow(tile, i, target, firstColumn, arguments.outputChannels, written, true, result);
+        result.residual = arguments.residual == nullptr ? nullptr : arguments.residual + position * arguments.residualPitch;
+        storeRow(tile, i, target, firstColumn, arguments.outputChannels, written, true, result);
     }
 }
 

@@ -23,6 +23,8 @@ struct GroupedConvolutionArguments
     const float* weight;
     const float* bias; // or null
     float* output;     // y, or ∂x in the data gradient
+    const float* residual; // a mapped shortcut's gradient at its sum, to be added to ∂x; or null
+    const int32* map;      // its channel for each of ∂x, negative for none
     int32 inputHeight; // of x
     int32 inputWidth;
     int32 inputChannels; // of all groups
@@ -45,6 +47,7 @@ struct GroupedConvolutionArguments
     int32 pixels; // of the images that are written
     int32 pixelsPerSlab;
     int32 accumulate;
+    int32 residualPitch;
 };
 
 extern "C" __global__ void __launch_bounds__(256) groupedForward(const __grid_constant__ GroupedConvolutionArguments arguments)
@@ -163,6 +166,7 @@ extern "C" __global__ void __launch_bounds__(256) groupedDataGradient(const __gr
         return;
     }
 
+    int32 from = arguments.residual != nullptr && exists ? arguments.map[channel] : -1;
     int32 pixel = blockIdx.y * arguments.pixelsPerSlab + warp;
     int32 last = min((blockIdx.y + 1) * arguments.pixelsPerSlab, arguments.pixels);
     Counter place(pixel, arguments.inputHeight, arguments.inputWidth);
@@ -202,7 +206,7 @@ extern "C" __global__ void __launch_bounds__(256) groupedDataGradient(const __gr
         }
 
         float* target = arguments.output + static_cast<int64>(pixel) * arguments.inputPitch + channel;
-        float old = arguments.accumulate ? *target : 0.0f;
+        float old = arguments.accumulate ? *target : from < 0 ? 0.0f : arguments.residual[static_cast<int64>(pixel) * arguments.residualPitch + from];
         *target = exists ? old + sum : 0.0f;
         place.advance(step, arguments.inputHeight, arguments.inputWidth);
     }

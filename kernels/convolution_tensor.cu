@@ -10,7 +10,7 @@
 // The finished tile passes through shared memory, so that a thread finishes 16 bytes of one pixel at a time and always the same channels:
 //   forward          y = sum + bias; where statistics are wanted, also mean, Σ(x − mean)², maximum and minimum over the tile's pixels of each channel of the stored values, [tiles][4][pitch]
 //   forward, folded  y = f(scale·(sum + bias) + shift + residual), with activity: a whole convolution, normalization by running statistics, sum and activation
-//   data gradient    ∂x = sum, or ∂x + sum
+//   data gradient    ∂x = sum, or ∂x + sum, or sum + what a mapped shortcut brings: its gradient at the residual sum, through the inverse map
 //
 // Launch: a block of 128 threads a tile (tensor_tile.cuh), tiles of the same pixels next to each other in x, (class, group) in z. Groups must be multiples of 8 channels; a filter at most 16 × 16.
 //
@@ -30,8 +30,8 @@ struct TensorConvolutionArguments
     void* output;      // y, or ∂x
     float* statistics; // [tiles][4][pitch], or null
     const float* saved;   // [4][pitch] of a normalization that is folded in, or null
-    const void* residual; // or null
-    const int32* map;     // of the residual's channels; null for the identity
+    const void* residual; // or null; in the data gradient a mapped shortcut's gradient
+    const int32* map;     // the residual's channel for each of the output, negative for none; null for the identity
     Activity activity;
     int32 batch;
     int32 sourceHeight;
@@ -337,6 +337,21 @@ struct Finish
         }
     }
 
+    // The residual's channels for the thread's; −1 for none, and in the padding.
+    __device__ void residualChannels(int32 (&map)[Element::ofChunk]) const
+    {
+#pragma unroll
+        for (int i = 0; i < Element::ofChunk; i++)
+        {
+            map[i] = arguments.map != nullptr && writes && i < channels ? arguments.map[channelOfAll + i] : -1;
+        }
+    }
+
+    __device__ const char* residual(int32 position) const
+    {
+        return static_cast<const char*>(arguments.residual) + static_cast<int64>(position) * arguments.residualPitch * Element::bytes;
+    }
+
     __device__ char* target(int32 position) const
     {
         return static_cast<char*>(arguments.output) + (static_cast<int64>(position) * arguments.outputPitch + channelOfAll) * Element::bytes;
@@ -492,12 +507,7 @@ __device__ inline void finishFolded(const Finish<T>& finish, uint32* active, int
 
     finish.ofChannels(scale, arguments.saved + 2 * arguments.outputPitch);
     finish.ofChannels(shift, arguments.saved + 3 * arguments.outputPitch);
-#pragma unroll
-    for (int i = 0; i < Element::ofChunk; i++)
-    {
-        map[i] = arguments.map != nullptr && finish.writes && i < finish.channels ? arguments.map[finish.channelOfAll + i] : -1;
-    }
-
+    finish.residualChannels(map);
     uint32 bits = 0;
 #pragma unroll 2
     for (int32 row = finish.firstRow(); row < rowsHere; row += Finish<T>::down)
@@ -510,7 +520,7 @@ __device__ inline void finishFolded(const Finish<T>& finish, uint32* active, int
             Values<Element> residual = {};
             if (arguments.residual != nullptr)
             {
-                const char* from = static_cast<const char*>(arguments.residual) + static_cast<int64>(position) * arguments.residualPitch * Element::bytes;
+                const char* from = finish.residual(position);
                 if (arguments.map == nullptr)
                 {
                     residual.load(from + finish.channelOfAll * Element::bytes);
@@ -560,22 +570,37 @@ __device__ inline void finishFolded(const Finish<T>& finish, uint32* active, int
     }
 }
 
-template <class T>
-__device__ inline void finishGradient(const Finish<T>& finish, int32 rowsHere)
+template <class T, bool mapped>
+__device__ inline void finishGradientRows(const Finish<T>& finish, int32 rowsHere)
 {
     float none[T::Element::ofChunk] = {};
-#pragma unroll 4
+    int32 map[T::Element::ofChunk];
+    if (mapped)
+    {
+        finish.residualChannels(map);
+    }
+
+#pragma unroll(mapped ? 2 : 4)
     for (int32 row = finish.firstRow(); row < rowsHere; row += Finish<T>::down)
     {
         if (finish.writes)
         {
+            int32 position = finish.pixels.positions[row];
             Values<typename T::Element> value;
             finish.load(value, row, none);
-            char* target = finish.target(finish.pixels.positions[row]);
-            if (finish.arguments.accumulate != 0)
+            char* target = finish.target(position);
+            if (mapped || finish.arguments.accumulate != 0)
             {
                 Values<typename T::Element> old;
-                old.load(target);
+                if (mapped)
+                {
+                    old.gather(finish.residual(position), map);
+                }
+                else
+                {
+                    old.load(target);
+                }
+
 #pragma unroll
                 for (int i = 0; i < T::Element::ofChunk; i++)
                 {
@@ -585,6 +610,19 @@ __device__ inline void finishGradient(const Finish<T>& finish, int32 rowsHere)
 
             value.store(target);
         }
+    }
+}
+
+template <class T>
+__device__ inline void finishGradient(const Finish<T>& finish, int32 rowsHere)
+{
+    if (finish.arguments.residual != nullptr)
+    {
+        finishGradientRows<T, true>(finish, rowsHere);
+    }
+    else
+    {
+        finishGradientRows<T, false>(finish, rowsHere);
     }
 }
 

@@ -119,12 +119,12 @@ __device__ inline float4 addParts(float4 sum, float4 part)
     return {__fadd_rn(sum.x, part.x), __fadd_rn(sum.y, part.y), __fadd_rn(sum.z, part.z), __fadd_rn(sum.w, part.w)};
 }
 
-// Four elements of a gradient that comes in parts, added in ascending order.
+// Four elements of a gradient that comes in parts, added in ascending order; some loads are under way at a time.
 __device__ inline float4 loadGradient(const float* gradient, int32 parts, uint32 partFours, uint32 four)
 {
     const float4* source = reinterpret_cast<const float4*>(gradient) + four;
     float4 sum = *source;
-#pragma unroll 1
+#pragma unroll 4
     for (int32 part = 1; part < parts; part++)
     {
         source += partFours;

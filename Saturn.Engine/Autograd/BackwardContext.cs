@@ -52,6 +52,7 @@ public readonly ref struct BackwardContext
             return new GradientTarget(buffer, holdsGradient ? GradientMode.Accumulate : GradientMode.Overwrite);
         }
 
+        handle.GatherWaiting();
         if (handle.Gradient is { } gradient)
         {
             return new GradientTarget(gradient.Buffer, GradientMode.Accumulate);
@@ -74,13 +75,45 @@ public readonly ref struct BackwardContext
     }
 
     /// <summary>
+    /// Where to leave the output's gradient for an input that the output reads through a map: the next convolution's kernel that writes the input's gradient gathers it, and so does whoever asks for
+    /// that gradient before. None where <see cref="Target"/> must be asked instead, because the device does not offer it, or because the input has a gradient already, is a leaf or
+    /// is another input of the same node.
+    /// </summary>
+    /// <param name="input">The input; its rows are the output's.</param>
+    /// <param name="map">How the output reads the input.</param>
+    /// <returns>Memory of the output's shape and type, to be overwritten.</returns>
+    internal DeviceBuffer TargetThroughMap(int input, ShortcutMap map)
+    {
+        TensorHandle handle = node.InputHandle(input);
+        TensorHandle output = node.OutputHandle;
+        if (!handle.RequiresGradient || handle.Gradient is not null || !handle.Waiting.IsNone || handle.Type != output.Type || !Tape.Current.Produces(handle)
+            || node.ReadsTwice(input) || !Device.Convolution.AddsShortcutGradients)
+        {
+            return DeviceBuffer.None;
+        }
+
+        Storage sum = Storage.Allocate(handle.Device, output.Shape.StorageCount, output.Type);
+        handle.Waiting = new WaitingGradient(sum, map);
+        return sum.Buffer;
+    }
+
+    /// <summary>Takes along what waits for an input in other channels; the caller adds it to what <see cref="Target"/> then has overwritten, and disposes it.</summary>
+    internal WaitingGradient TakeWaiting(int input)
+    {
+        TensorHandle handle = node.InputHandle(input);
+        WaitingGradient waiting = handle.Waiting;
+        handle.Waiting = default;
+        return waiting;
+    }
+
+    /// <summary>
     /// Like <see cref="Target"/>, but where the input has no gradient yet and the output's shape and type, the output gradient's own memory is handed over, to be
     /// overwritten in place: for kernels that allow it. Check whether <see cref="GradientTarget.Buffer"/> is the output gradient's.
     /// </summary>
     public GradientTarget TargetInPlace(int input)
     {
         TensorHandle handle = node.InputHandle(input);
-        if (handle.RequiresGradient && handle.Parameter is null && handle.Gradient is null && handle.Shape == OutputShape && handle.Type == node.OutputHandle.Type)
+        if (handle.RequiresGradient && handle.Parameter is null && handle is { Gradient: null, Waiting.IsNone: true } && handle.Shape == OutputShape && handle.Type == node.OutputHandle.Type)
         {
             handle.Gradient = node.OutputHandle.Gradient!;
             handle.Gradient.Retain();

@@ -60,6 +60,9 @@ public abstract class Node
 
     internal TensorHandle OutputHandle => output!;
 
+    /// <summary>Whether an input's value is another input's as well.</summary>
+    internal bool ReadsTwice(int input) => inputs.AsSpan(0, inputCount).Count(inputs[input]) > 1;
+
     internal void Connect(Tensor result, ReadOnlySpan<Tensor> operands)
     {
         output = result.Handle;

@@ -79,7 +79,7 @@ public sealed class Tape
 
         TensorHandle handle = loss.Handle;
         int last = handle.ProducerIndex;
-        if (!handle.RequiresGradient || last < 0 || last >= nodes.Count || !ReferenceEquals(nodes[last].OutputHandle, handle))
+        if (!handle.RequiresGradient || !Produces(handle))
         {
             throw new InvalidOperationException(
                 "This tensor was not computed from parameters on this thread's tape: an inference scope was open, its tensor scope has ended, or Backward ran already.");
@@ -91,6 +91,7 @@ public sealed class Tape
         {
             Node node = nodes[i];
             nodes.RemoveAt(i);
+            node.OutputHandle.GatherWaiting();
             if (i <= last && node.OutputHandle.Gradient is not null)
             {
                 node.Backward(new BackwardContext(node));
@@ -99,6 +100,10 @@ public sealed class Tape
             node.Recycle();
         }
     }
+
+    /// <summary>Whether a value was computed by a node that is still on the tape.</summary>
+    internal bool Produces(TensorHandle handle) =>
+        handle.ProducerIndex is int index && index >= 0 && index < nodes.Count && ReferenceEquals(nodes[index].OutputHandle, handle);
 
     /// <summary>Drops all nodes without running them.</summary>
     public void Clear() => TruncateTo(0);

@@ -239,28 +239,33 @@ public sealed class BatchNormNode : Node
         {
             using Tensor gammaGradient = Tensor.AllocateUnscoped(context.Device, this.gamma.Shape);
             using Tensor betaGradient = Tensor.AllocateUnscoped(context.Device, this.beta.Shape);
-            Backward(context, new GradientTarget(gammaGradient.Buffer, GradientMode.Overwrite), new GradientTarget(betaGradient.Buffer, GradientMode.Overwrite), default);
+            Backward(context, new GradientTarget(gammaGradient.Buffer, GradientMode.Overwrite), new GradientTarget(betaGradient.Buffer, GradientMode.Overwrite), default, null);
             AddGateGradient(context, gammaGradient, betaGradient);
             return;
         }
 
         GradientTarget gamma = affine ? context.Target(1) : default;
         GradientTarget beta = affine ? context.Target(2) : default;
-        GradientTarget residual = ResidualInput >= 0 ? context.Target(ResidualInput) : default;
+        DeviceBuffer atSum = map is null || ResidualInput < 0 ? DeviceBuffer.None : context.TargetThroughMap(ResidualInput, map);
+        GradientTarget residual =
+            !atSum.IsNone ? new GradientTarget(atSum, GradientMode.Overwrite)
+            : ResidualInput >= 0 ? context.Target(ResidualInput)
+            : default;
         if (gamma.IsWanted != beta.IsWanted || gamma.Mode != beta.Mode)
         {
             throw new InvalidOperationException("γ and β of one normalization must both hold a gradient or both be cleared before a backward pass.");
         }
 
-        Backward(context, gamma, beta, residual);
+        Backward(context, gamma, beta, residual, atSum.IsNone ? map : null);
     }
 
-    private void Backward(in BackwardContext context, GradientTarget gamma, GradientTarget beta, GradientTarget residual)
+    /// <summary>The passes; the residual's gradient is gathered through the map, if there is one.</summary>
+    private void Backward(in BackwardContext context, GradientTarget gamma, GradientTarget beta, GradientTarget residual, ShortcutMap? gathered)
     {
         Device device = context.Device;
         NormalizationEpilogue epilogue = new(
             Activation, ResidualInput >= 0 ? context.OutputGradient : DeviceBuffer.None, ResidualInput >= 0 ? context.InputShape(ResidualInput).Channels : 0,
-            map?.SourcesOn(device) ?? DeviceBuffer.None, map?.OutputsOn(device) ?? DeviceBuffer.None);
+            gathered?.SourcesOn(device) ?? DeviceBuffer.None, gathered?.OutputsOn(device) ?? DeviceBuffer.None);
         GradientTarget target = context.TargetInPlace(0);
         if (target.IsWanted && target.Mode == GradientMode.Accumulate)
         {

@@ -195,10 +195,11 @@ public sealed class ConvolutionNode : Node
             SumToBias(context, biasTarget);
         }
 
+        using WaitingGradient shortcut = context.TakeWaiting(0);
         GradientTarget inputTarget = context.Target(0);
         if (inputTarget.IsWanted)
         {
-            context.Device.Convolution.DataGradient(Shape, context.OutputGradient, weight.Buffer, inputTarget.Buffer, inputTarget.Mode);
+            context.Device.Convolution.DataGradient(Shape, context.OutputGradient, weight.Buffer, inputTarget.Buffer, inputTarget.Mode, shortcut.On(context.Device));
         }
     }
 

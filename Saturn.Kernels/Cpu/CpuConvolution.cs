@@ -98,8 +98,17 @@ internal sealed unsafe class CpuConvolution(WorkerTeam team, CpuMemory memory, b
         throw new NotSupportedException("The host convolves and normalises in two passes; ask FoldsNormalization first.");
 
     /// <inheritdoc/>
-    public void DataGradient(in ConvolutionShape shape, DeviceBuffer outputGradient, DeviceBuffer weight, DeviceBuffer inputGradient, GradientMode mode)
+    public bool AddsShortcutGradients => false;
+
+    /// <inheritdoc/>
+    public void DataGradient(
+        in ConvolutionShape shape, DeviceBuffer outputGradient, DeviceBuffer weight, DeviceBuffer inputGradient, GradientMode mode, in ShortcutGradient shortcut = default)
     {
+        if (!shortcut.IsNone)
+        {
+            throw new NotSupportedException("On the host the gradient of a mapped shortcut is gathered by the normalization's backward pass; ask AddsShortcutGradients first.");
+        }
+
         int kernelTaps = shape.KernelHeight * shape.KernelWidth;
         int classCount = shape.StrideHeight * shape.StrideWidth;
         TapClass* classes = stackalloc TapClass[classCount];

@@ -6,7 +6,7 @@ namespace Saturn.Kernels.Cuda;
 
 /// <summary>
 /// The convolution kernels of <c>kernels/convolution*.cu</c>: chooses between tensor cores, as the precision allows, products on tiles and the kernels for narrow groups, and a tile by the sizes. Neither
-/// the device nor the tile changes a bit of the result.
+/// the device nor the tile changes a bit of the result, except of large linear layers where cuBLAS is present.
 /// </summary>
 internal sealed class CudaConvolution : IConvolutionKernels
 {
@@ -23,6 +23,7 @@ internal sealed class CudaConvolution : IConvolutionKernels
     private const int PixelsPerSlab = 128;
 
     private readonly INormalizationKernels normalization;
+    private readonly CudaLinear? linear;
     private readonly CudaFilterGradient filterGradient;
     private readonly CudaTensorConvolution? tensor;
     private readonly CudaWarpgroupConvolution? warpgroup;
@@ -35,10 +36,16 @@ internal sealed class CudaConvolution : IConvolutionKernels
     /// <param name="context">The device.</param>
     /// <param name="normalization">The kernels that compute the moments of an output.</param>
     /// <param name="precision">In which arithmetic products run.</param>
+<<<<<<< HEAD
     /// <param name="warpgroups">Whether bfloat16 goes by products of warpgroups where the device has them.</param>
     public CudaConvolution(CudaContext context, INormalizationKernels normalization, Precision precision, bool warpgroups)
+=======
+    /// <param name="linear">Takes the large products of linear layers; null where this class's kernels run them all.</param>
+    public CudaConvolution(CudaContext context, INormalizationKernels normalization, Precision precision, CudaLinear? linear)
+>>>>>>> fusion
     {
         this.normalization = normalization;
+        this.linear = linear;
         tensor = precision == Precision.Fp32 ? null : new CudaTensorConvolution(context);
 
         // Nobody has measured these yet, so they run only where somebody asks for them; convolution_tensor.cu computes the same.
@@ -63,6 +70,11 @@ internal sealed class CudaConvolution : IConvolutionKernels
     public void Forward(in ConvolutionShape shape, DeviceBuffer input, DeviceBuffer weight, DeviceBuffer bias, DeviceBuffer output, DeviceBuffer statistics)
     {
         // Without statistics, whose form is promised by the sizes alone, float32 images may go another way.
+        if (linear is not null && statistics.IsNone && linear.Forward(shape, input, weight, bias, output))
+        {
+            return;
+        }
+
         if (IsForWarpgroups(shape) && (input.Type == ElementType.BFloat16 || !statistics.IsNone))
         {
             warpgroup.Forward(shape, input, weight, bias, output, statistics);
@@ -127,9 +139,19 @@ internal sealed class CudaConvolution : IConvolutionKernels
     }
 
     /// <inheritdoc/>
-    public void DataGradient(in ConvolutionShape shape, DeviceBuffer outputGradient, DeviceBuffer weight, DeviceBuffer inputGradient, GradientMode mode)
+    public bool AddsShortcutGradients => true;
+
+    /// <inheritdoc/>
+    public void DataGradient(
+        in ConvolutionShape shape, DeviceBuffer outputGradient, DeviceBuffer weight, DeviceBuffer inputGradient, GradientMode mode, in ShortcutGradient shortcut = default)
     {
-        if (warpgroup is not null && outputGradient.Type == ElementType.BFloat16 && CudaWarpgroupConvolution.FitsGradient(shape))
+        RequireShortcut(shortcut, inputGradient, mode);
+        if (linear is not null && shortcut.IsNone && linear.DataGradient(shape, outputGradient, weight, inputGradient, mode))
+        {
+            return;
+        }
+
+        if (warpgroup is not null && shortcut.IsNone && outputGradient.Type == ElementType.BFloat16 && CudaWarpgroupConvolution.FitsGradient(shape))
         {
             warpgroup.DataGradient(shape, outputGradient, weight, inputGradient, mode);
             return;
@@ -137,7 +159,7 @@ internal sealed class CudaConvolution : IConvolutionKernels
 
         if (UsesTensorCores(shape))
         {
-            tensor.DataGradient(shape, outputGradient, weight, inputGradient, mode);
+            tensor.DataGradient(shape, outputGradient, weight, inputGradient, mode, shortcut);
             return;
         }
 
@@ -158,6 +180,9 @@ internal sealed class CudaConvolution : IConvolutionKernels
             arguments.OutputPitch = Shape.PitchOf(shape.InputChannels);
             arguments.OutputChannels = shape.GroupInputChannels;
             arguments.Accumulate = accumulate;
+            arguments.Residual = shortcut.Sum.Address;
+            arguments.Map = shortcut.InverseMap.Address;
+            arguments.ResidualPitch = Shape.PitchOf(Math.Max(shortcut.Channels, 1));
 
             // The pixels of a class, at most; see convolution.cu.
             int rows = (shape.InputHeight + shape.StrideHeight - 1) / shape.StrideHeight;
@@ -171,6 +196,9 @@ internal sealed class CudaConvolution : IConvolutionKernels
             arguments.Weight = weight.Address;
             arguments.Output = inputGradient.Address;
             arguments.Accumulate = accumulate;
+            arguments.Residual = shortcut.Sum.Address;
+            arguments.Map = shortcut.InverseMap.Address;
+            arguments.ResidualPitch = Shape.PitchOf(Math.Max(shortcut.Channels, 1));
             groupedDataGradient.Launch(arguments, GroupedGeometry(arguments, shape.InputChannels));
         }
     }
@@ -184,11 +212,15 @@ internal sealed class CudaConvolution : IConvolutionKernels
             filterGradient.Bias(shape, outputGradient, biasGradient, mode);
         }
 
-        filterGradient.Filter(shape, FitsTiles(shape), input, outputGradient, weightGradient, mode);
+        if (linear is null || !linear.FilterGradient(shape, input, outputGradient, weightGradient, mode))
+        {
+            filterGradient.Filter(shape, FitsTiles(shape), input, outputGradient, weightGradient, mode);
+        }
     }
 
     /// <inheritdoc/>
-    public int FilterGradientParts(in ConvolutionShape shape, ElementType type) => filterGradient.Parts(shape, type);
+    public int FilterGradientParts(in ConvolutionShape shape, ElementType type) =>
+        linear is not null && CudaLinear.Takes(shape, CudaLinear.FilterGradientProduct(shape), type) ? 1 : filterGradient.Parts(shape, type);
 
     /// <inheritdoc/>
     public void FilterGradientInParts(
@@ -212,6 +244,16 @@ internal sealed class CudaConvolution : IConvolutionKernels
 
     [MemberNotNullWhen(true, nameof(tensor))]
     private bool UsesTensorCores(in ConvolutionShape shape) => tensor is not null && CudaTensorConvolution.Fits(shape);
+
+    private static void RequireShortcut(in ShortcutGradient shortcut, DeviceBuffer inputGradient, GradientMode mode)
+    {
+        if (!shortcut.IsNone && (mode != GradientMode.Overwrite || shortcut.InverseMap.IsNone || shortcut.Sum.Type != inputGradient.Type))
+        {
+            throw new ArgumentException(
+                $"The gradient of a shortcut is added through an inverse map to a gradient of the same type that is overwritten, but the mode is {mode}, the map "
+                + $"{(shortcut.InverseMap.IsNone ? "missing" : "there")}, and the types are {shortcut.Sum.Type} and {inputGradient.Type}; add an unmapped one in {GradientMode.Accumulate}.");
+        }
+    }
 
     private static void RequireFloat32(in ConvolutionShape shape, DeviceBuffer source, DeviceBuffer weight, DeviceBuffer result)
     {

@@ -12,6 +12,8 @@ internal struct ConvolutionArguments
     public nint Weight;
     public nint Bias;
     public nint Output;
+    public nint Residual;
+    public nint Map;
     public int Batch;
     public int SourceHeight;
     public int SourceWidth;
@@ -33,6 +35,7 @@ internal struct ConvolutionArguments
     public int DilationWidth;
     public int ColumnTiles;
     public int Accumulate;
+    public int ResidualPitch;
 }
 
 /// <summary>Arguments of the filter gradient on tiles: see <c>kernels/convolution_filter.cu</c>.</summary>
@@ -117,6 +120,8 @@ internal struct GroupedConvolutionArguments
     public nint Weight;
     public nint Bias;
     public nint Output;
+    public nint Residual;
+    public nint Map;
     public int InputHeight;
     public int InputWidth;
     public int InputChannels;
@@ -139,6 +144,7 @@ internal struct GroupedConvolutionArguments
     public int Pixels;
     public int PixelsPerSlab;
     public int Accumulate;
+    public int ResidualPitch;
 }
 
 /// <summary>Arguments of the filter gradient of narrow groups: see <c>kernels/convolution_grouped.cu</c>.</summary>

@@ -30,7 +30,11 @@ public sealed unsafe class CudaDevice : Device
         Reduction = new CudaReduction(context);
         Matrix = new CudaMatrix(context, precision);
         Normalization = new CudaNormalization(context);
+<<<<<<< HEAD
         Convolution = new CudaConvolution(context, Normalization, precision, warpgroups ?? EnvironmentVariable.Wgmma.IsOn);
+=======
+        Convolution = new CudaConvolution(context, Normalization, precision, context.Cublas is null ? null : new CudaLinear(Matrix, Elementwise));
+>>>>>>> fusion
         Activation = new CudaActivation(context);
         Pooling = new CudaPooling(context);
         Loss = new CudaLoss(context);

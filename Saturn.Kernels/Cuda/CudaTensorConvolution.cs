@@ -72,8 +72,9 @@ internal sealed class CudaTensorConvolution
         LaunchForward(shape, type, arguments);
     }
 
-    /// <summary>∂x, or what is there plus ∂x.</summary>
-    public void DataGradient(in ConvolutionShape shape, DeviceBuffer outputGradient, DeviceBuffer weight, DeviceBuffer inputGradient, GradientMode mode)
+    /// <summary>∂x, or what is there plus ∂x, or ∂x and what a mapped shortcut brings.</summary>
+    public void DataGradient(
+        in ConvolutionShape shape, DeviceBuffer outputGradient, DeviceBuffer weight, DeviceBuffer inputGradient, GradientMode mode, in ShortcutGradient shortcut)
     {
         ElementType type = TypeOf(outputGradient, weight, inputGradient);
         TensorConvolutionArguments arguments = Arguments(shape);
@@ -89,6 +90,9 @@ internal sealed class CudaTensorConvolution
         arguments.OutputPitch = Shape.PitchOf(shape.InputChannels);
         arguments.OutputChannels = shape.GroupInputChannels;
         arguments.Accumulate = mode == GradientMode.Accumulate ? 1 : 0;
+        arguments.Residual = shortcut.Sum.Address;
+        arguments.Map = shortcut.InverseMap.Address;
+        arguments.ResidualPitch = Shape.PitchOf(Math.Max(shortcut.Channels, 1));
 
         // The pixels of a class, at most; see axis.cuh.
         int rows = (shape.InputHeight + shape.StrideHeight - 1) / shape.StrideHeight;

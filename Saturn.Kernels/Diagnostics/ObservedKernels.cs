@@ -142,12 +142,30 @@ internal sealed partial class ObservedKernels(Device inner, Action<KernelCall, K
             2.0 * s.MultiplyAdds);
     }
 
-    public void DataGradient(in ConvolutionShape shape, DeviceBuffer outputGradient, DeviceBuffer weight, DeviceBuffer inputGradient, GradientMode mode)
+    public bool AddsShortcutGradients => inner.Convolution.AddsShortcutGradients;
+
+    public void DataGradient(
+        in ConvolutionShape shape, DeviceBuffer outputGradient, DeviceBuffer weight, DeviceBuffer inputGradient, GradientMode mode, in ShortcutGradient shortcut = default)
     {
-        ConvolutionShape s = shape;
+        var (s, added) = (shape, shortcut);
         Observe(
-            "convolution.DataGradient", $"{Describe(s)}, {mode}", [outputGradient, weight, Old(inputGradient, mode)], [inputGradient],
-            (device, at) => device.Convolution.DataGradient(s, at(outputGradient), at(weight), at(inputGradient), mode), 2.0 * s.MultiplyAdds);
+            "convolution.DataGradient", $"{Describe(s)}, {mode}{(added.IsNone ? "" : $", plus {added.Channels} channels of a shortcut")}",
+            [outputGradient, weight, Old(inputGradient, mode), added.Sum, added.InverseMap], [inputGradient],
+            (device, at) =>
+            {
+                if (added.IsNone || device.Convolution.AddsShortcutGradients)
+                {
+                    ShortcutGradient there = added with { Sum = at(added.Sum), InverseMap = at(added.InverseMap) };
+                    device.Convolution.DataGradient(s, at(outputGradient), at(weight), at(inputGradient), mode, there);
+                }
+                else
+                {
+                    Shape sum = new(s.Batch, s.InputHeight, s.InputWidth, added.Channels);
+                    device.Elementwise.MappedAddBackward(sum, at(added.Sum), s.InputChannels, at(added.InverseMap), at(inputGradient), GradientMode.Overwrite);
+                    device.Convolution.DataGradient(s, at(outputGradient), at(weight), at(inputGradient), GradientMode.Accumulate);
+                }
+            },
+            2.0 * s.MultiplyAdds);
     }
 
     public void FilterGradient(

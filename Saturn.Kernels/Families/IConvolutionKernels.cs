@@ -35,6 +35,18 @@ public readonly record struct ConvolutionShape(
 }
 
 /// <summary>
+/// The gradient of a residual sum whose shortcut reads its source x through a map, as it stands at the sum: ∂x[row, c] gains sum[row, inverse[c]], nothing where the inverse map is negative.
+/// </summary>
+/// <param name="Sum">[rows of x, channels of the sum]; None: there is no shortcut.</param>
+/// <param name="Channels">Channels of the sum.</param>
+/// <param name="InverseMap">One int32 a channel of x.</param>
+public readonly record struct ShortcutGradient(DeviceBuffer Sum, int Channels, DeviceBuffer InverseMap)
+{
+    /// <summary>Whether there is no shortcut.</summary>
+    public bool IsNone => Sum.IsNone;
+}
+
+/// <summary>
 /// Convolutions in the cross-correlation convention:
 /// y[n, oh, ow, o] = bias[o] + Σ_{r,s,i} x[n, oh·stride + r·dilation − padding, ow·stride + s·dilation − padding, i]·w[o, r, s, i].
 /// Sums are float32 in an order that depends on the sizes only, never on the number of workers. Every kernel writes zeros into the
@@ -75,8 +87,18 @@ public interface IConvolutionKernels
         in ConvolutionShape shape, DeviceBuffer input, DeviceBuffer weight, DeviceBuffer bias, DeviceBuffer saved, in NormalizationEpilogue epilogue, DeviceBuffer output,
         in ActivityReport activity);
 
-    /// <summary>∂L/∂x[n, h, w, i] = Σ over the outputs that read it of ∂L/∂y·w.</summary>
-    void DataGradient(in ConvolutionShape shape, DeviceBuffer outputGradient, DeviceBuffer weight, DeviceBuffer inputGradient, GradientMode mode);
+    /// <summary>Whether <see cref="DataGradient"/> adds the gradient of a mapped shortcut, for whatever sizes.</summary>
+    bool AddsShortcutGradients { get; }
+
+    /// <summary>∂L/∂x[n, h, w, i] = Σ over the outputs that read it of ∂L/∂y·w, plus what a shortcut from x brings.</summary>
+    /// <param name="shape">The sizes.</param>
+    /// <param name="outputGradient">∂L/∂y.</param>
+    /// <param name="weight">w.</param>
+    /// <param name="inputGradient">∂L/∂x, in <paramref name="mode"/>.</param>
+    /// <param name="mode">Overwrite or accumulate; overwrite where there is a shortcut.</param>
+    /// <param name="shortcut">The gradient of a mapped shortcut, of ∂L/∂x's type; only where <see cref="AddsShortcutGradients"/> holds.</param>
+    void DataGradient(
+        in ConvolutionShape shape, DeviceBuffer outputGradient, DeviceBuffer weight, DeviceBuffer inputGradient, GradientMode mode, in ShortcutGradient shortcut = default);
 
     /// <summary>
     /// ∂L/∂w[o, r, s, i] = Σ_{n,oh,ow} ∂L/∂y[n, oh, ow, o]·x[…], and, where <paramref name="biasGradient"/> is not None,
