@@ -36,13 +36,9 @@ internal sealed class CudaConvolution : IConvolutionKernels
     /// <param name="context">The device.</param>
     /// <param name="normalization">The kernels that compute the moments of an output.</param>
     /// <param name="precision">In which arithmetic products run.</param>
-<<<<<<< HEAD
     /// <param name="warpgroups">Whether bfloat16 goes by products of warpgroups where the device has them.</param>
-    public CudaConvolution(CudaContext context, INormalizationKernels normalization, Precision precision, bool warpgroups)
-=======
     /// <param name="linear">Takes the large products of linear layers; null where this class's kernels run them all.</param>
-    public CudaConvolution(CudaContext context, INormalizationKernels normalization, Precision precision, CudaLinear? linear)
->>>>>>> fusion
+    public CudaConvolution(CudaContext context, INormalizationKernels normalization, Precision precision, bool warpgroups, CudaLinear? linear)
     {
         this.normalization = normalization;
         this.linear = linear;

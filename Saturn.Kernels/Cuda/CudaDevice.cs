@@ -30,11 +30,8 @@ public sealed unsafe class CudaDevice : Device
         Reduction = new CudaReduction(context);
         Matrix = new CudaMatrix(context, precision);
         Normalization = new CudaNormalization(context);
-<<<<<<< HEAD
-        Convolution = new CudaConvolution(context, Normalization, precision, warpgroups ?? EnvironmentVariable.Wgmma.IsOn);
-=======
-        Convolution = new CudaConvolution(context, Normalization, precision, context.Cublas is null ? null : new CudaLinear(Matrix, Elementwise));
->>>>>>> fusion
+        CudaLinear? linear = context.Cublas is null ? null : new CudaLinear(Matrix, Elementwise);
+        Convolution = new CudaConvolution(context, Normalization, precision, warpgroups ?? EnvironmentVariable.Wgmma.IsOn, linear);
         Activation = new CudaActivation(context);
         Pooling = new CudaPooling(context);
         Loss = new CudaLoss(context);
