@@ -1,4 +1,3 @@
-using System.Reflection;
 using Saturn.Engine;
 using Saturn.Engine.Optimizers;
 using Saturn.Kernels;
@@ -153,7 +152,7 @@ public sealed class PruningRun : IDisposable
 
     /// <summary>Why the steps of this run cannot be repeated from a recording; null if they can.</summary>
     public string? WhyNotRecorded =>
-        Method.ActsInUpdate ? $"the method {Method.GetType().GetCustomAttribute<MethodAttribute>()?.Name ?? Method.GetType().Name} looks at the gradients of every step"
+        Method.ActsInUpdate ? $"the method {Method.Name} looks at the gradients of every step"
         : Graph.Groups.Any(group => group.Activity.Liveness == LivenessMemory.Window) ? "a window of liveness moves on differently from step to step"
         : null;
 
