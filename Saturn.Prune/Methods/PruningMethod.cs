@@ -1,3 +1,4 @@
+using System.Reflection;
 using Saturn.Engine.Optimizers;
 
 namespace Saturn.Prune.Methods;
@@ -10,6 +11,9 @@ namespace Saturn.Prune.Methods;
 public abstract class PruningMethod : IDisposable
 {
     private bool? actsInUpdate;
+
+    /// <summary>As after <c>--method</c>; the class's name where it has no <see cref="MethodAttribute"/>.</summary>
+    public string Name => GetType().GetCustomAttribute<MethodAttribute>()?.Name ?? GetType().Name;
 
     /// <summary>λ of the step that was last prepared; 0 for methods without pressure.</summary>
     public virtual double Lambda => 0;
