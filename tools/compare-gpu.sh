@@ -81,8 +81,9 @@ for job in "${jobs[@]}"; do
         continue
     fi
 
-    # The first tables matter most: each gets up to twice an even share. No row is begun in the last part, which a compilation may still need.
+    # The first tables matter most: each gets up to twice an even share, and a minute where there is one, since less measures nothing. No row is begun in the last part, which a compilation may still need.
     share=$((rest * 2 / (tables + 1)))
+    [ "$share" -lt 60 ] && share=60
     [ "$share" -gt "$rest" ] && share=$rest
     tables=$((tables - 1))
     options=(--device "$device" --rounds "${COMPARE_ROUNDS:-5}" --repetitions "${COMPARE_REPETITIONS:-30}" --markdown --json "$out/compare.jsonl")
@@ -102,7 +103,7 @@ for job in "${jobs[@]}"; do
     echo "== $part in $precision, $share s" | tee -a "$out/compare.log"
     timeout -k 5 "$share" "${saturn[@]}" bench "$part" "${options[@]}" 2>> "$out/compare.log" >> "$out/compare.md"
     code=$?
-    [ "$code" -eq 0 ] || { echo "exit code $code" | tee -a "$out/compare.log"; failed=1; tail -n 3 "$out/compare.log"; }
+    [ "$code" -eq 0 ] || { tail -n 1 "$out/compare.log"; echo "exit code $code" | tee -a "$out/compare.log"; failed=1; }
 done
 
 echo "== $((SECONDS - begin)) seconds; $out/compare.md, $out/compare.jsonl, $out/compare.log"
