@@ -39,7 +39,7 @@ public sealed class CudaLinearTests(string device) : KernelTest(device)
     {
         ConvolutionShape shape = new(rows, 1, 1, inputs, outputs, 1, 1);
         Recorder recorder = new(Device.Matrix);
-        CudaConvolution convolution = new(((CudaDevice)Device).Context, Device.Normalization, Device.Precision, new CudaLinear(recorder, Device.Elementwise));
+        CudaConvolution convolution = new(((CudaDevice)Device).Context, Device.Normalization, Device.Precision, warpgroups: false, new CudaLinear(recorder, Device.Elementwise));
         float[] input = RandomIntegers(shape.Input.ElementCount, 1);
         float[] weight = RandomIntegers(shape.Weight.ElementCount, 2);
         float[] bias = RandomIntegers(outputs, 3);
@@ -73,7 +73,7 @@ public sealed class CudaLinearTests(string device) : KernelTest(device)
     public void Statistics_keep_the_form_that_was_promised()
     {
         Recorder recorder = new(Device.Matrix);
-        CudaConvolution convolution = new(((CudaDevice)Device).Context, Device.Normalization, Device.Precision, new CudaLinear(recorder, Device.Elementwise));
+        CudaConvolution convolution = new(((CudaDevice)Device).Context, Device.Normalization, Device.Precision, warpgroups: false, new CudaLinear(recorder, Device.Elementwise));
         DeviceBuffer statistics = PoisonedBytes(convolution.Statistics(Large).ByteLength(Large.OutputChannels));
         convolution.Forward(
             Large, Upload(Large.Input, new float[Large.Input.ElementCount]), Upload(Large.Weight, new float[Large.Weight.ElementCount]), default, Poisoned(Large.Output), statistics);
