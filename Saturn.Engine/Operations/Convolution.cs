@@ -67,15 +67,11 @@ public static partial class Operation
 
     /// <summary>The image in the type that a convolution reads.</summary>
     private static Tensor ImageOf(in ConvolutionShape shape, Tensor input) =>
-        Convert(input, input.Device.Precision == Precision.Bf16 && TakesBFloat16(shape) ? ElementType.BFloat16 : ElementType.Float32);
+        Convert(input, input.Device.Precision == Precision.Bf16 && input.Device.Convolution.TakesBFloat16(shape) ? ElementType.BFloat16 : ElementType.Float32);
 
     /// <summary>A linear layer, which is float32 under every precision.</summary>
     private static Tensor RunLinear(in ConvolutionShape shape, Tensor input, Tensor weight, Tensor bias, DeviceBuffer statistics) =>
         Run(shape, input.Shape.With(-1, shape.OutputChannels), Float32(input), weight, bias, statistics);
-
-    /// <summary>What the kernels for bfloat16 take: groups that start on 16 bytes, and filters of at most 16 × 16.</summary>
-    private static bool TakesBFloat16(in ConvolutionShape shape) =>
-        (shape.Groups == 1 || (shape.GroupInputChannels % 8 == 0 && shape.GroupOutputChannels % 8 == 0)) && shape.KernelHeight <= 16 && shape.KernelWidth <= 16;
 
     // The input's type decides: a bfloat16 image meets a bfloat16 copy of the weight and gives a bfloat16 output.
     private static Tensor Run(in ConvolutionShape shape, Shape outputShape, Tensor input, Tensor weight, Tensor bias, DeviceBuffer statistics)

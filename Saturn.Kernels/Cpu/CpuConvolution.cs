@@ -98,6 +98,9 @@ internal sealed unsafe class CpuConvolution(WorkerTeam team, CpuMemory memory, b
         throw new NotSupportedException("The host convolves and normalises in two passes; ask FoldsNormalization first.");
 
     /// <inheritdoc/>
+    public bool TakesBFloat16(in ConvolutionShape shape) => false;
+
+    /// <inheritdoc/>
     public bool AddsShortcutGradients => false;
 
     /// <inheritdoc/>

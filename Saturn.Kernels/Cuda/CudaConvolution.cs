@@ -135,6 +135,9 @@ internal sealed class CudaConvolution : IConvolutionKernels
     }
 
     /// <inheritdoc/>
+    public bool TakesBFloat16(in ConvolutionShape shape) => UsesTensorCores(shape);
+
+    /// <inheritdoc/>
     public bool AddsShortcutGradients => true;
 
     /// <inheritdoc/>

@@ -142,6 +142,8 @@ internal sealed partial class ObservedKernels(Device inner, Action<KernelCall, K
             2.0 * s.MultiplyAdds);
     }
 
+    public bool TakesBFloat16(in ConvolutionShape shape) => inner.Convolution.TakesBFloat16(shape);
+
     public bool AddsShortcutGradients => inner.Convolution.AddsShortcutGradients;
 
     public void DataGradient(

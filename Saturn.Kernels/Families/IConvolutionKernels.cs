@@ -54,6 +54,9 @@ public readonly record struct ShortcutGradient(DeviceBuffer Sum, int Channels, D
 /// </summary>
 public interface IConvolutionKernels
 {
+    /// <summary>Whether the kernels take a bfloat16 image and filter of these sizes and give a bfloat16 output. They take float32 of any sizes.</summary>
+    bool TakesBFloat16(in ConvolutionShape shape);
+
     /// <summary>In which form <see cref="Forward"/> leaves statistics of the output of a convolution of these sizes.</summary>
     BatchStatistics Statistics(in ConvolutionShape shape);
 
