@@ -8,9 +8,10 @@ namespace Saturn.Tests.Prune;
 /// <summary>Counts at the published size of ImageNet networks, and what masks do to the accounts.</summary>
 public sealed class AccountingTests
 {
-    // Parameters and multiply-adds as torchvision's model cards give them: 1.814 and 4.089 billion multiply-adds an image.
+    // Parameters and multiply-adds as torchvision's model cards give them: 1.814, 4.089 and 15.47 billion multiply-adds an image.
     [TestCase("resnet18", 11_689_512, 3_904, 2 * 1.814e9)]
     [TestCase("resnet50", 25_557_032, 22_720, 2 * 4.089e9)]
+    [TestCase("vgg16", 138_365_992, 12_416, 2 * 15.47e9)]
     public void Networks_on_images_of_224_pixels_have_the_published_counts(string name, long parameters, long units, double flops)
     {
         using CpuDevice device = new();

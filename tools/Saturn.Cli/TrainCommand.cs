@@ -146,6 +146,11 @@ internal static class TrainCommand
                 throw new ArgumentException($"--noise-variance must be 0 or above, but is {variance}.");
             }
 
+            if (Given(result, [noiseWindow]).Length > 0 && result.GetValue(noiseLiveness) != "window")
+            {
+                throw new ArgumentException($"--noise-window is the length of --noise-liveness window, but that is {result.GetValue(noiseLiveness)}; give both, or leave it out.");
+            }
+
             string[] givenPruning = Given(result, pruningOptions);
             string[] givenTarget = Given(result, [target, targetMetric]);
             string chosen = result.GetValue(method) ?? (givenPruning.Length + givenTarget.Length > 0 ? "demp" : "dense");
