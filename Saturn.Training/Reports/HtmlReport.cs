@@ -78,7 +78,7 @@ public static class HtmlReport
         Card("inference FLOPs of whole units, of dense", Invariant($"{summary.StructuralInferenceFlopsRatio:P1}"));
         Card("training FLOPs, of dense", Invariant($"{summary.TrainingFlopsRatio:P1}"));
         Card("ms per step, first → last", Invariant($"{summary.MsPerStepFirst:F1} → {summary.MsPerStepLast:F1}"));
-        Card("of the first steps' time and of their FLOPs, last steps", StepRatios(summary));
+        Card("last steps: of the first ones' time, FLOPs", StepRatios(summary));
         Card("images per second", Invariant($"{summary.ImagesPerSecond:F0}"));
         Card("peak memory", Invariant($"{summary.PeakMemoryBytes / 1048576.0:F0} MiB"));
         html.Append("</div>").Append($"<p class=\"note\" style=\"margin-top:12px\">Measured on {Encode(summary.Device)}, precision {summary.Precision.Name()}; {Invariant($"{summary.Seconds:F1}")} s of training.</p>");
