@@ -20,6 +20,7 @@
 #include "activity.cuh"
 #include "axis.cuh"
 #include "counter.cuh"
+#include "extent.cuh"
 #include "tensor_tile.cuh"
 
 struct TensorConvolutionArguments
@@ -358,32 +359,6 @@ struct Finish
     }
 };
 
-// Moments and extrema of some values; the moments are sums of differences from a pivot.
-struct Extent
-{
-    float sum;
-    float squares;
-    float maximum;
-    float minimum;
-
-    __device__ void add(float value, float pivot)
-    {
-        float difference = value - pivot;
-        sum += difference;
-        squares = fmaf(difference, difference, squares);
-        maximum = fmaxf(maximum, value);
-        minimum = fminf(minimum, value);
-    }
-
-    __device__ void merge(float otherSum, float otherSquares, float otherMaximum, float otherMinimum)
-    {
-        sum += otherSum;
-        squares += otherSquares;
-        maximum = fmaxf(maximum, otherMaximum);
-        minimum = fminf(minimum, otherMinimum);
-    }
-};
-
 template <class T>
 __device__ inline void finishForward(const Finish<T>& finish, float4* scratch, int32 tileOfRows, int32 rowsHere)
 {
@@ -448,8 +423,8 @@ __device__ inline void finishForward(const Finish<T>& finish, float4* scratch, i
         for (int distance = Finish<T>::across; distance < lanes; distance *= 2)
         {
             extents[i].merge(
-                __shfl_xor_sync(0xFFFFFFFFu, extents[i].sum, distance), __shfl_xor_sync(0xFFFFFFFFu, extents[i].squares, distance),
-                __shfl_xor_sync(0xFFFFFFFFu, extents[i].maximum, distance), __shfl_xor_sync(0xFFFFFFFFu, extents[i].minimum, distance));
+                {__shfl_xor_sync(0xFFFFFFFFu, extents[i].sum, distance), __shfl_xor_sync(0xFFFFFFFFu, extents[i].squares, distance),
+                 __shfl_xor_sync(0xFFFFFFFFu, extents[i].maximum, distance), __shfl_xor_sync(0xFFFFFFFFu, extents[i].minimum, distance)});
         }
     }
 
@@ -472,7 +447,7 @@ __device__ inline void finishForward(const Finish<T>& finish, float4* scratch, i
             for (int warp = 0; warp < T::warps; warp++)
             {
                 float4 part = scratch[warp * T::columns + finish.column + i];
-                all.merge(part.x, part.y, part.z, part.w);
+                all.merge({part.x, part.y, part.z, part.w});
             }
 
             double mean = static_cast<double>(all.sum) / rowsHere;

@@ -19,6 +19,7 @@
 // which is not written.
 // Two blocks a multiprocessor (64 and 128 channels) overlap one's epilogue with the other's products. Sums are added in the order of depth: the same input gives the same bits.
 #include "bulk_copy.cuh"
+#include "extent.cuh"
 #include "tensor_core.cuh"
 #include "warpgroup.cuh"
 
@@ -254,32 +255,6 @@ __device__ inline void store(const WarpgroupConvolutionArguments& arguments, Sta
         }
     }
 }
-
-// Sums of differences from a pivot and of their squares, and extrema.
-struct Extent
-{
-    float sum;
-    float squares;
-    float maximum;
-    float minimum;
-
-    __device__ void add(float value, float pivot)
-    {
-        float difference = value - pivot;
-        sum += difference;
-        squares = fmaf(difference, difference, squares);
-        maximum = fmaxf(maximum, value);
-        minimum = fminf(minimum, value);
-    }
-
-    __device__ void merge(const Extent& other)
-    {
-        sum += other.sum;
-        squares += other.squares;
-        maximum = fmaxf(maximum, other.maximum);
-        minimum = fminf(minimum, other.minimum);
-    }
-};
 
 // The statistics of a stored tile: a thread takes two channels and every so many rows, and one thread a channel adds the parts in order.
 template <int tileChannels>
