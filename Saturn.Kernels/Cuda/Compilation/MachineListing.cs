@@ -62,7 +62,7 @@ public static partial class MachineListing
         return new MachineKernel(kernel, instructions, MachineLoops.Find(instructions, labels));
     }
 
-    [GeneratedRegex(@"^//-+ \.text\.(?<kernel>\S+) -+")]
+    [GeneratedRegex(@"^//-+ \.text\.(?<kernel>\S+)\s")]
     private static partial Regex SectionLine();
 
     [GeneratedRegex(@"^(?<label>[^\s:]+):\s*$")]
