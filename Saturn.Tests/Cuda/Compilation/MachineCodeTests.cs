@@ -114,15 +114,18 @@ public sealed class MachineCodeTests
         KernelSource source = new(
             "planted.cu",
             """
-            extern "C" __global__ void planted(float* values, int at)
+            extern "C" __global__ void planted(const int* bins, float* sums, int count)
             {
-                float kept[16];
-                for (int i = 0; i < 16; i++)
+                float kept[32] = {};
+                for (int i = threadIdx.x; i < count; i += blockDim.x)
                 {
-                    kept[i] = values[i * 32 + threadIdx.x];
+                    kept[bins[i] & 31] += 1.0f;
                 }
 
-                values[threadIdx.x] = kept[at];
+                for (int i = 0; i < 32; i++)
+                {
+                    sums[i * blockDim.x + threadIdx.x] = kept[i];
+                }
             }
             """,
             null);

@@ -99,7 +99,7 @@ public sealed class MachineListingTests
         Assert.That(kernel.Instructions[3].ToString(), Is.EqualTo("/*0030*/ @!P1 LDGSTS.E.BYPASS.128.ZFILL [R13+0x1000], [R20.64+0x10], P2"));
         Assert.That(kernel.Instructions[^1], Is.EqualTo(new MachineInstruction(0x170, "", "NOP", "")));
         Assert.That(kernel.LocalAccesses, Is.EqualTo(1));
-        Assert.That(kernel.Instructions.ByName().Take(2), Is.EqualTo(new[] { ("BRA", 7), ("CALL", 2) }));
+        Assert.That(kernel.Instructions.ByName().Take(2), Is.EqualTo(new[] { ("BRA", 8), ("CALL", 2) }));
     }
 
     [TestCase("LDG", 1)]
