@@ -21,7 +21,7 @@
 // the small ones (bf16), 3.2 to 5.7 and 6.4 to 7.8 (tf32, whose operands are rounded; ./saturn kernels loops). The epilogue with statistics issues 62 for eight values.
 #include "tensor_epilogue.cuh"
 
-extern __shared__ __align__(128) float sharedMemory[];
+extern __shared__ __align__(256) float sharedMemory[]; // the places of a row of 64 floats differ by an exclusive or
 
 template <class T>
 __device__ inline void forward(const TensorConvolutionArguments& arguments)
