@@ -22,10 +22,9 @@ internal static class KernelLoopTable
             throw new ArgumentException($"Loops are those of machine code: --target must be an architecture such as sm_80 or sm_90a, but is {target}.");
         }
 
-        Disassembler disassembler = Disassembler.Find();
         (KernelSource source, string? kernel) = KernelListing.Find(compiler, name, target);
         CompiledModule module = compiler.Compile(source, target);
-        foreach (MachineKernel one in disassembler.Read(module).Where(one => kernel is null || one.Name == kernel))
+        foreach (MachineKernel one in Disassembler.Find().Read(module).Where(one => kernel is null || one.Name == kernel))
         {
             Print(one, module);
         }
