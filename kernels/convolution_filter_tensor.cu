@@ -8,7 +8,7 @@
 // only; every split writes partial sums [split][out][taps·pitch] laid out as the weight, padding zero. combineFilterGradient adds them in ascending order, or the optimizer does.
 //
 // Launch: a block of 128 threads a tile of C (rows × columns of the name) and split: tiles in x, splits in y, groups in z. 256 · (rows + columns) bytes of dynamic shared
-// memory, for tf32 4 KB more.
+// memory.
 //
 // Moved: ∂y once a column of tiles and x once a tap and row of tiles, mostly out of the second-level cache; the partial sums once, and once more by who adds them up.
 // Limits, predicted and not measured: from 64 channels on the tensor cores, 2·pixels·taps·in·out operations, of which mma.sync reaches at most about 65 % of wgmma's rate on compute
@@ -21,7 +21,8 @@ __device__ inline void filterGradient(const FilterGradientArguments& arguments)
 {
     extern __shared__ __align__(128) char shared[];
     FilterGradientPart<Product::rows, Product::columns> part(arguments);
-    FilterGradientSource<typename Product::Left::Element, typename Product::Left, typename Product::Right, Product::depths, Product::threads> source(arguments, part);
+    __shared__ FilterGradientPixels<Product::threads> pixels;
+    FilterGradientSource<typename Product::Left::Element, typename Product::Left, typename Product::Right, Product::depths, Product::threads> source(arguments, part, pixels);
     Product product;
     product.multiply(source, divideUp<int32>(part.pixels, Product::depths), shared);
 
