@@ -49,6 +49,12 @@ __device__ inline uint32 sharedAddressOf(const void* shared)
     return static_cast<uint32>(__cvta_generic_to_shared(shared));
 }
 
+// The value, for loops: what comes from a shuffle stays in its register, while what was computed from the thread's number is often computed again at every use.
+__device__ inline uint32 kept(uint32 value)
+{
+    return __shfl_sync(0xFFFFFFFFu, value, threadIdx.x % lanes);
+}
+
 __device__ inline uint4 loadWords(uint32 sharedAddress)
 {
     uint4 words;
@@ -57,10 +63,14 @@ __device__ inline uint4 loadWords(uint32 sharedAddress)
 }
 
 // Copies one float, or writes zero where it is not valid.
+__device__ inline void copyAsync4(uint32 sharedAddress, const void* global, bool valid)
+{
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(sharedAddress), "l"(global), "r"(valid ? 4 : 0) : "memory");
+}
+
 __device__ inline void copyAsync4(void* shared, const void* global, bool valid)
 {
-    uint32 address = static_cast<uint32>(__cvta_generic_to_shared(shared));
-    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(address), "l"(global), "r"(valid ? 4 : 0) : "memory");
+    copyAsync4(sharedAddressOf(shared), global, valid);
 }
 
 // Ends the group of copies that belong to one step.
