@@ -62,17 +62,18 @@ __device__ inline void filterGradient(const FilterGradientArguments& arguments)
     }
 }
 
-#define ENTRY_POINTS(rows, columns, rowWarps, columnWarps)                                                                                                       \
-    extern "C" __global__ void __launch_bounds__(128) filterGradientBf16_##rows##x##columns(const __grid_constant__ FilterGradientArguments arguments)           \
+// Blocks on a multiprocessor, as many as shared memory allows.
+#define ENTRY_POINTS(rows, columns, rowWarps, columnWarps, blocks)                                                                                                       \
+    extern "C" __global__ void __launch_bounds__(128, blocks) filterGradientBf16_##rows##x##columns(const __grid_constant__ FilterGradientArguments arguments)           \
     {                                                                                                                                                            \
         filterGradient<TensorProduct<Bf16Outer<rows>, Bf16Outer<columns>, rowWarps, columnWarps>>(arguments);                                                    \
     }                                                                                                                                                            \
-    extern "C" __global__ void __launch_bounds__(128) filterGradientTf32_##rows##x##columns(const __grid_constant__ FilterGradientArguments arguments)           \
+    extern "C" __global__ void __launch_bounds__(128, blocks) filterGradientTf32_##rows##x##columns(const __grid_constant__ FilterGradientArguments arguments)           \
     {                                                                                                                                                            \
         filterGradient<TensorProduct<Tf32Outer<rows>, Tf32Outer<columns>, rowWarps, columnWarps>>(arguments);                                                    \
     }
 
-ENTRY_POINTS(128, 128, 2, 2)
-ENTRY_POINTS(64, 128, 2, 2)
-ENTRY_POINTS(128, 64, 2, 2)
-ENTRY_POINTS(32, 128, 1, 4)
+ENTRY_POINTS(128, 128, 2, 2, 2)
+ENTRY_POINTS(64, 128, 2, 2, 4)
+ENTRY_POINTS(128, 64, 2, 2, 4)
+ENTRY_POINTS(32, 128, 1, 4, 5)
