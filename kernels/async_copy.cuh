@@ -1,4 +1,4 @@
-// Copies from global to shared memory that go on in the background (cp.async, compute capability 8.0 and later).
+// Copies from global to shared memory that go on in the background (cp.async, compute capability 8.0 and later), and addresses for loops that make them.
 #pragma once
 #include "common.cuh"
 
@@ -47,12 +47,6 @@ __device__ inline Pointer advanced(Pointer address, uint32 chunks)
 __device__ inline uint32 sharedAddressOf(const void* shared)
 {
     return static_cast<uint32>(__cvta_generic_to_shared(shared));
-}
-
-// The value, for loops: what comes from a shuffle stays in its register, while what was computed from the thread's number is often computed again at every use.
-__device__ inline uint32 kept(uint32 value)
-{
-    return __shfl_sync(0xFFFFFFFFu, value, threadIdx.x % lanes);
 }
 
 __device__ inline uint4 loadWords(uint32 sharedAddress)

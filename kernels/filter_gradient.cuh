@@ -63,10 +63,11 @@ struct FilterGradientPart
     }
 };
 
-// What a block must know of the next output pixels of its split: where each one's window begins, and which of the taps in the block's columns lie outside of the image. `threads` pixels at a time are found,
-// a pixel a thread, while those before them are used.
+// What a block must know of the next output pixels of its split: where each one's window begins, and which taps of the block's columns lie outside of the image. A pixel a thread is found, for many
+// steps; in the loop a copy loads two words, tests a bit and adds an offset.
 //
-// The words of a step are written after its predecessor's last one was read and before a barrier: products have a barrier a step, and a refill comes at least `threads / depths` steps after what it replaces.
+// There are two tables: when a step has used up one of them, its threads write the pixels to come over the other one, which was used up before. A product's loop has a barrier a step, and a table lasts
+// longer than the copies that are issued before the first barrier; so barriers lie between these writes, the readings before and the readings after.
 template <int threads>
 struct FilterGradientPixels
 {
