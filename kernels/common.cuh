@@ -32,7 +32,7 @@ __device__ inline int64 globalThreads()
 }
 
 // The value, for loops: what comes from a shuffle stays in its register, while what was computed from the thread's number is often computed again at every use.
-__device__ inline uint32 kept(uint32 value)
+__device__ inline uint32 inRegister(uint32 value)
 {
     return __shfl_sync(0xFFFFFFFFu, value, threadIdx.x % lanes);
 }

@@ -128,9 +128,9 @@ struct FilterGradientSource
         int32 row = part.firstRow + leftChunk * chunkElements;
         gradients = reinterpret_cast<const char*>(
             static_cast<const Element*>(arguments.outputGradient) + static_cast<int64>(part.firstPixel + line) * arguments.outputPitch + part.group * arguments.outputChannels + row);
-        leftLine = kept(row < arguments.outputChannels ? line : 1 << 30);
+        leftLine = inRegister(row < arguments.outputChannels ? line : 1 << 30);
         leftStep = leftAtOnce * arguments.outputPitch * static_cast<int64>(sizeof(Element));
-        leftOffset = kept(Left::offset(line, leftChunk));
+        leftOffset = inRegister(Left::offset(line, leftChunk));
 
         int32 rightLine = threadIdx.x / Right::chunks;
         int32 rightChunk = threadIdx.x % Right::chunks;
@@ -140,11 +140,11 @@ struct FilterGradientSource
         int32 across = tap.middle * arguments.dilationWidth - arguments.paddingWidth;
         int64 corner = (static_cast<int64>(down) * arguments.inputWidth + across) * arguments.inputPitch + part.group * arguments.inputChannels + tap.inner;
         values = reinterpret_cast<const char*>(static_cast<const Element*>(arguments.input) + corner);
-        rightOffset = kept(Right::offset(rightLine, rightChunk));
+        rightOffset = inRegister(Right::offset(rightLine, rightChunk));
         int32 firstTap = part.firstColumn / arguments.depth;
         tapBit = 1u << (column / arguments.depth - firstTap);
         int32 taps = min(divideUp<int32>(part.firstColumn + Right::chunks * chunkElements, arguments.depth), arguments.kernelHeight * arguments.kernelWidth) - firstTap;
-        windows = kept(sharedAddressOf(shared.windows) + rightLine * rightOwned * windowBytes);
+        windows = inRegister(sharedAddressOf(shared.windows) + rightLine * rightOwned * windowBytes);
         pixel = Counter(part.firstPixel + threadIdx.x, arguments.outputHeight, arguments.outputWidth);
         if (threadIdx.x == 0)
         {

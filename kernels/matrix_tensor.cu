@@ -45,7 +45,7 @@ struct OperandSource
     {
         int32 line = threadIdx.x / Operand::chunks;
         int32 chunk = threadIdx.x % Operand::chunks;
-        target = kept(Operand::offset(line, chunk));
+        target = inRegister(Operand::offset(line, chunk));
         if (layout == Layout::depthInner)
         {
             next = reinterpret_cast<const char*>(matrix + static_cast<int64>(first) * pitch);

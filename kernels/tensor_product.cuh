@@ -331,8 +331,8 @@ struct TensorProduct
             commitCopies();
         }
 
-        uint32 leftOffset = kept(Left::rowsOffset(warpRow()));
-        uint32 rightOffset = kept(Left::bytes + Right::columnsOffset(warpColumn()));
+        uint32 leftOffset = inRegister(Left::rowsOffset(warpRow()));
+        uint32 rightOffset = inRegister(Left::bytes + Right::columnsOffset(warpColumn()));
 #pragma unroll 1
         for (int32 step = 0; step < steps; step++)
         {
