@@ -33,6 +33,10 @@ public sealed class FilterGradientTensorTests(string device) : KernelTest(device
         new(1, 5, 5, 72, 144, 3, 3, 1, 1, 1, 1, 1, 1, 3),
         new(1, 4, 4, 130, 140, 3, 3, 1, 1, 1, 1),
         new(40, 16, 16, 8, 8, 1, 1),
+        new(1, 18, 17, 3, 5, 16, 16, 1, 1, 8, 8),
+        new(1, 24, 5, 9, 8, 19, 2, 1, 1, 9, 1),
+        new(1, 3, 41, 8, 7, 1, 20, 1, 3, 0, 7, 1, 2),
+        new(3, 21, 20, 16, 8, 3, 3, 1, 2, 3, 3, 3, 3),
     ];
 
     private ElementType Type => Device.Precision == Precision.Bf16 ? ElementType.BFloat16 : ElementType.Float32;
@@ -113,7 +117,16 @@ public sealed class FilterGradientTensorTests(string device) : KernelTest(device
     public void Every_tile_gives_the_same_bits([Values(1, 3)] int splits)
     {
         ConvolutionShape shape = new(5, 6, 6, 40, 150, 3, 3, 1, 1, 1, 1);
-        int pixelsPerSplit = splits == 1 ? 192 : 64;
+        SameBits(shape, splits, splits == 1 ? 192 : 64);
+    }
+
+    // 715 pixels: a block finds 128 at a time.
+    [Test]
+    public void Every_tile_gives_the_same_bits_where_a_split_has_many_pixels([Values(1, 2)] int splits) =>
+        SameBits(new ConvolutionShape(5, 13, 11, 24, 33, 3, 3, 1, 1, 1, 1), splits, splits == 1 ? 736 : 416);
+
+    private void SameBits(ConvolutionShape shape, int splits, int pixelsPerSplit)
+    {
         DeviceBuffer x = UploadOperand(shape.Input, RandomValues(shape.Input.ElementCount, 1));
         DeviceBuffer dy = UploadOperand(shape.Output, RandomValues(shape.Output.ElementCount, 3));
         CudaTensorFilterGradient kernels = new(((CudaDevice)Device).Context);
