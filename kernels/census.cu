@@ -46,12 +46,19 @@ __device__ inline void flagRows(const FlagArguments& arguments)
     constexpr int owned = ownedChannels<Stored>;
     int32 channel = firstChannel<owned>();
     uint32 bits = 0;
-    if (channel < arguments.pitch)
+    if (channel < arguments.pitch && firstRow() < arguments.rows)
     {
-        for (int32 row = firstRow(); row < arguments.rows; row += rowStep())
+        Column<Stored> input(arguments.input, channel, arguments.pitch);
+        LargestSeen<Stored> largest(arguments.activity);
+        int32 step = rowStep();
+        for (int32 row = firstRow(); row < arguments.rows; row += rowsAtOnce * step)
         {
-            bits |= activeBits(arguments.activity, loadChannels(static_cast<const Stored*>(arguments.input) + static_cast<int64>(row) * arguments.pitch + channel));
+            uint4 x[rowsAtOnce];
+            forEachRow<rowsAtOnce>(arguments.rows - row, step, [&](int i, int32 down) { x[i] = input.load(row + down); });
+            forEachRow<rowsAtOnce>(arguments.rows - row, step, [&](int i, int32) { largest.add(x[i]); });
         }
+
+        bits = largest.bits(arguments.activity);
     }
 
     reportActivity<owned>(arguments.activity, bits, channel, arguments.channels);
