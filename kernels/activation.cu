@@ -5,7 +5,8 @@
 //
 // Arrays are float32, or bfloat16 in the kernels whose names end in Bf16.
 //
-// Launch: channels.cuh. Moved: 2 elements an element forward, 3 backward (4 when it accumulates), of 4 bytes or 2: limited by memory. Activity bits cost nothing further.
+// Launch: channels.cuh. Moved: 2 elements an element forward, 3 backward (4 when it accumulates), of 4 bytes or 2: limited by memory. Activity bits cost a maximum a
+// piece and nothing further. Four rows a thread are under way where the function is a comparison.
 #include "activity.cuh"
 
 enum class ActivationKind : int32

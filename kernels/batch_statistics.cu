@@ -10,7 +10,7 @@
 // Layout of the tiles' statistics: [tiles][4][pitch] mean, Σ(x − mean)², maximum, minimum. Every sum runs in a fixed order.
 //
 // Launch: blocks of 8 channels × 32 groups of tiles; eight channels are a sector of memory. Moved: the tiles' statistics once, 16 bytes a channel and tile, mostly from the second-level cache; limited
-// by latency.
+// by latency: a thread has the 32 numbers of eight tiles under way, so that 256 tiles are one trip to memory.
 #include "activity.cuh"
 
 enum

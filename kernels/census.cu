@@ -6,6 +6,7 @@
 // The input is float32, or bfloat16 in the kernels whose names end in Bf16.
 //
 // Launch: channels.cuh; statistics leave partial results of slabs of rows, [slabs][3][pitch] float64, merged in order by blocks of 32 channels × 8 groups. Moved: the input: limited by memory.
+// flag has four rows a thread under way.
 #include "activity.cuh"
 
 struct FlagArguments

@@ -8,6 +8,7 @@
 // unary and binary take float32; the others also bfloat16, in the kernels whose names end in Bf16.
 //
 // Launch: channels.cuh; widen and narrow own eight channels a thread. Moved: 4 bytes, or 2, an element and array read or written: limited by memory.
+// accumulate and mappedAdd have four rows a thread under way.
 #include "channels.cuh"
 
 enum class UnaryOperation : int32

@@ -9,7 +9,8 @@
 // Arrays of activations and their gradients are float32, or bfloat16 in the kernels whose names end in Bf16; statistics, factors and the gradients of γ and β are float32 always.
 //
 // Launch: channels.cuh; the merging kernels have blocks of 32 channels × 8 groups of slabs. Moved, in units of the array's bytes: moments 1, apply 2 (3 with a residual), backward sums 2 (3),
-// backward 3 (4, or more with the residual's gradient): limited by memory.
+// backward 3 (4, or more with the residual's gradient): limited by memory. A thread has four rows under way, two where it reads three arrays or gathers: at least 64 bytes, and the 512 threads that a
+// multiprocessor holds at 128 registers or fewer make 32 KB. What differs from launch to launch (residual, side of the activation) is decided before the rows.
 #include "activity.cuh"
 #include "slabs.cuh"
 
