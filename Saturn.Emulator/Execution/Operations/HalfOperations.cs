@@ -87,9 +87,9 @@ internal static unsafe class HalfHandlers
             case HalfOperation.Maximum:
                 return TFormat.Encode(float.MaxNumber(a, b));
             case HalfOperation.MinimumNaN:
-                return Canonical<TFormat>(float.Min(a, b));
+                return TFormat.Encode(float.Min(a, b));
             case HalfOperation.MaximumNaN:
-                return Canonical<TFormat>(float.Max(a, b));
+                return TFormat.Encode(float.Max(a, b));
             case HalfOperation.Negate:
                 return (ushort)(aBits ^ 0x8000);
             case HalfOperation.Absolute:
@@ -100,10 +100,6 @@ internal static unsafe class HalfHandlers
                 return TFormat.Encode(MathF.Tanh(a));
         }
     }
-
-    // What is not a number comes out as 0x7FFF.
-    private static ushort Canonical<TFormat>(float value)
-        where TFormat : struct, IHalfFormat => float.IsNaN(value) ? (ushort)0x7FFF : TFormat.Encode(value);
 
     /// <summary>float64 to float32, inexact results with an odd last bit, so that the rounding to 16 bits that follows is the only one that counts.</summary>
     private static float ToOdd(double value)
