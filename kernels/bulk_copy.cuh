@@ -48,6 +48,14 @@ __device__ inline void waitFor(uint32 barrier, uint32 parity)
     } while (done == 0);
 }
 
+// True in one lane of a warp that is here as a whole. Unlike after a comparison of lanes, the compiler then knows that copies are issued once.
+__device__ inline bool elect()
+{
+    uint32 elected;
+    asm volatile("{\n.reg .pred elected;\nelect.sync _|elected, 0xFFFFFFFF;\nselp.u32 %0, 1, 0, elected;\n}" : "=r"(elected)::"memory");
+    return elected != 0;
+}
+
 __device__ inline void prefetchMap(const TensorMap& map)
 {
     asm volatile("prefetch.tensormap [%0];" ::"l"(&map) : "memory");

@@ -19,7 +19,6 @@
 // which is not written.
 // Two blocks a multiprocessor (64 and 128 channels) overlap one's epilogue with the other's products. Sums are added in the order of depth: the same input gives the same bits.
 #include "bulk_copy.cuh"
-#include "extent.cuh"
 #include "tensor_core.cuh"
 #include "warpgroup.cuh"
 
@@ -30,6 +29,8 @@ struct WarpgroupConvolutionArguments
     uint16* output;
     const float* bias;    // or null
     float* statistics;    // [tiles of pixels][4][pitch] mean, Σ(y − mean)², maximum and minimum of the stored values; or null
+    const uint16* residual; // of the gradient: that of a mapped shortcut's sum; or null
+    const int32* map;       // the residual's channel for each of the output, negative for none
     int32 pixels;         // of the output: n·height·width
     int32 height;         // of the output
     int32 width;
@@ -46,6 +47,7 @@ struct WarpgroupConvolutionArguments
     int32 dilationWidth;
     int32 columnTiles;
     int32 accumulate;     // add to what the output holds
+    int32 residualPitch;
 };
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
@@ -121,6 +123,7 @@ __device__ inline void produce(const WarpgroupConvolutionArguments& arguments, c
                     static_cast<uint16>(tapRow * arguments.dilationHeight), full);
                 if (gradient)
                 {
+#pragma unroll
                     for (int32 part = 0; part < tileChannels; part += tileDepth)
                     {
                         copyBox(memory.filter(cursor.stage) + part * rowBytes, arguments.filter, firstChannel + part, lastTap - tap, depth, full);
@@ -135,34 +138,54 @@ __device__ inline void produce(const WarpgroupConvolutionArguments& arguments, c
     }
 }
 
+// The products of one stage, so many times 16 depths, as a group.
+template <bool gradient, int tileChannels, int steps>
+__device__ inline void multiplyStage(float (&sums)[tileChannels / 2], MatrixOperand image, MatrixOperand filter)
+{
+    constexpr uint32 filterStep = gradient ? stepDepth * rowBytes : stepDepth * 2;
+    fenceSums();
+#pragma unroll
+    for (int32 step = 0; step < steps; step++)
+    {
+        multiplyWarpgroup<gradient>(sums, image.at(step * stepDepth * 2), filter.at(step * filterStep));
+    }
+
+    commitProducts();
+}
+
 template <bool gradient, int tileChannels, int stages>
 __device__ inline void consume(const WarpgroupConvolutionArguments& arguments, const Stages<tileChannels, stages>& memory, int32 warpgroup, float (&sums)[tileChannels / 2])
 {
     // The filter's tile: a row a channel with depths side by side; for the gradient a row a depth, 64 channels side by side.
-    constexpr uint32 leading = gradient ? tileDepth * rowBytes : 16;
-    constexpr uint32 filterStep = gradient ? stepDepth * rowBytes : stepDepth * 2;
-    constexpr int32 steps = tileDepth / stepDepth;
+    MatrixOperand images(memory.image(0) + warpgroup * warpgroupPixels * rowBytes, 16, pieceBytes);
+    MatrixOperand filters(memory.filter(0), gradient ? tileDepth * rowBytes : 16, pieceBytes);
     int32 blocks = arguments.kernelHeight * arguments.kernelWidth * divideUp<int32>(arguments.depth, tileDepth);
     int32 depth = arguments.depth;
     int32 released = -1;
     Cursor<stages> cursor{0, 0};
-    for (int32 block = 0; block < blocks; block++, cursor.advance())
+    do
     {
         waitFor(memory.full(cursor.stage), cursor.parity);
-        int32 usedSteps = divideUp<int32>(depth, stepDepth);
-        uint64 a = matrixDescriptor(memory.image(cursor.stage) + warpgroup * warpgroupPixels * rowBytes, 16, pieceBytes);
-        uint64 b = matrixDescriptor(memory.filter(cursor.stage), leading, pieceBytes);
-        fenceSums();
-        #pragma unroll
-        for (int32 step = 0; step < steps; step++)
-        {
-            if (step < usedSteps)
-            {
-                multiplyWarpgroup<gradient>(sums, a + (step * stepDepth * 2 >> 4), b + (step * filterStep >> 4));
-            }
-        }
+        MatrixOperand image = images.further(cursor.stage * memory.bytes);
+        MatrixOperand filter = filters.further(cursor.stage * memory.bytes);
 
-        commitProducts();
+        // A group stands in one branch: where branches divide one, the assembler waits after every product.
+        if (depth > 3 * stepDepth)
+        {
+            multiplyStage<gradient, tileChannels, 4>(sums, image, filter);
+        }
+        else if (depth > 2 * stepDepth)
+        {
+            multiplyStage<gradient, tileChannels, 3>(sums, image, filter);
+        }
+        else if (depth > stepDepth)
+        {
+            multiplyStage<gradient, tileChannels, 2>(sums, image, filter);
+        }
+        else
+        {
+            multiplyStage<gradient, tileChannels, 1>(sums, image, filter);
+        }
 
         // This warp's products before these are done, and with them its reads of their stage.
         waitProducts<1>();
@@ -173,37 +196,10 @@ __device__ inline void consume(const WarpgroupConvolutionArguments& arguments, c
 
         released = cursor.stage;
         depth = depth > tileDepth ? depth - tileDepth : arguments.depth;
-    }
+        cursor.advance();
+    } while (--blocks > 0);
 
     waitProducts<0>();
-}
-
-// What the sums begin with: what the gradient is added to, or nothing. (The bias comes last: sums that begin with equal values share a register, and the assembler then serialises the products.)
-template <bool gradient, int tileChannels>
-__device__ inline void begin(const WarpgroupConvolutionArguments& arguments, int32 firstPixel, int32 firstChannel, float (&sums)[tileChannels / 2])
-{
-    int32 lane = threadIdx.x % lanes;
-    int32 pixel = firstPixel + static_cast<int32>(threadIdx.x / lanes) * warpPixels + lane / 4;
-    #pragma unroll
-    for (int32 i = 0; i < tileChannels / 4; i++)
-    {
-        int32 channel = firstChannel + i / 2 * 8 + 2 * (lane % 4);
-        float value = 0;
-        float next = 0;
-        if (gradient)
-        {
-            int32 row = pixel + i % 2 * 8;
-            if (arguments.accumulate && row < arguments.pixels && channel < arguments.channels)
-            {
-                uint32 before = *reinterpret_cast<const uint32*>(arguments.output + static_cast<int64>(row) * arguments.pitch + channel);
-                value = lowerBf16(before);
-                next = upperBf16(before);
-            }
-        }
-
-        sums[2 * i] = value;
-        sums[2 * i + 1] = next;
-    }
 }
 
 // All threads but the producer's.
@@ -212,90 +208,250 @@ __device__ inline void synchronizeConsumers()
     asm volatile("bar.sync %0, %1;" ::"n"(static_cast<int32>(consumerBarrier)), "n"(static_cast<int32>(consumers)) : "memory");
 }
 
-// A finished tile in shared memory: rows of bf16 channels, each four banks further than the one before.
+// A finished tile in shared memory: rows of bf16 channels, each four banks further than the one before. A warp's 16 rows are its own; there a thread takes 16 bytes of one column, every so many rows.
 template <int tileChannels>
 struct Staged
 {
     static constexpr int32 rowBytes = tileChannels * 2 + 16;
+    static constexpr int32 across = tileChannels / 8;
+    static constexpr int32 down = lanes / across;
+    static constexpr int32 chunks = warpPixels / down; // of a thread
     unsigned char* memory;
 
     __device__ unsigned char* at(int32 row, int32 channel) const { return memory + row * rowBytes + channel * 2; }
-    __device__ uint32 pair(int32 row, int32 channel) const { return *reinterpret_cast<const uint32*>(at(row, channel)); }
+    __device__ uint32& pair(int32 row, int32 channel) const { return *reinterpret_cast<uint32*>(at(row, channel)); }
+    __device__ uint4& chunk(int32 row, int32 channel) const { return *reinterpret_cast<uint4*>(at(row, channel)); }
+    __device__ static int32 row() { return threadIdx.x / lanes * warpPixels + threadIdx.x % lanes / across; }
+    __device__ static int32 channel() { return threadIdx.x % across * 8; }
 };
 
-// Bias, rounding, and the way out: fragments to rows in shared memory, and from there in 16-byte stores. The stages' memory must be free.
-template <int tileChannels>
-__device__ inline void store(const WarpgroupConvolutionArguments& arguments, Staged<tileChannels> staged, int32 firstPixel, int32 firstChannel, const float (&sums)[tileChannels / 2])
+// What the gradient is added to, into the warp's rows: what the output holds, or what a mapped shortcut brings.
+template <bool mapped, int tileChannels>
+__device__ inline void fetch(const WarpgroupConvolutionArguments& arguments, Staged<tileChannels> staged, int32 firstPixel, int32 firstChannel)
 {
-    constexpr int32 chunks = tileChannels / 8;
-    int32 lane = threadIdx.x % lanes;
-    int32 firstRow = threadIdx.x / lanes * warpPixels;
-    int32 place = 2 * (lane % 4);
-    int32 valid = arguments.channels - firstChannel - place;
-    const float* bias = arguments.bias + firstChannel + place;
-    bool biased = arguments.bias != nullptr;
-    #pragma unroll
-    for (int32 i = 0; i < tileChannels / 4; i++)
+    int32 row = staged.row();
+    int32 channel = firstChannel + staged.channel();
+    int32 left = channel < arguments.pitch ? arguments.pixels - firstPixel - row : 0;
+    const uint16* from = mapped ? arguments.residual : arguments.output + channel;
+    int32 pitch = mapped ? arguments.residualPitch : arguments.pitch;
+    int32 map[8];
+#pragma unroll
+    for (int32 i = 0; i < 8; i++)
     {
-        int32 channel = i / 2 * 8;
-        float value = sums[2 * i] + (biased && channel < valid ? bias[channel] : 0);
-        float next = sums[2 * i + 1] + (biased && channel + 1 < valid ? bias[channel + 1] : 0);
-        *reinterpret_cast<uint32*>(staged.at(firstRow + lane / 4 + i % 2 * 8, channel + place)) = packBf16(channel < valid ? value : 0, channel + 1 < valid ? next : 0);
+        map[i] = mapped && channel + i < arguments.channels ? arguments.map[channel + i] : -1;
+    }
+
+#pragma unroll 4
+    for (int32 i = 0; i < staged.chunks; i++)
+    {
+        uint4 values = make_uint4(0, 0, 0, 0);
+        if (i * staged.down < left)
+        {
+            const uint16* pixel = from + static_cast<int64>(firstPixel + row + i * staged.down) * pitch;
+            auto mappedPair = [&](int32 first) {
+                uint32 low = map[first] < 0 ? 0 : pixel[map[first]];
+                uint32 high = map[first + 1] < 0 ? 0 : pixel[map[first + 1]];
+                return low | high << 16;
+            };
+            values = mapped ? make_uint4(mappedPair(0), mappedPair(2), mappedPair(4), mappedPair(6)) : *reinterpret_cast<const uint4*>(pixel);
+        }
+
+        staged.chunk(row + i * staged.down, staged.channel()) = values;
     }
 
     __syncwarp();
-    for (int32 i = lane; i < warpPixels * chunks; i += lanes)
+}
+
+// What a tile's sums are added to before they are rounded.
+enum class Addend
+{
+    nothing, // and no channel of the tile lies in the padding
+    bias,    // or none
+    fetched, // what lies where the results will
+};
+
+// Fragments, rounded, to the warp's rows. What belongs to the padding becomes zero, whatever was multiplied.
+template <Addend addend, int tileChannels>
+__device__ inline void stage(const WarpgroupConvolutionArguments& arguments, Staged<tileChannels> staged, int32 firstChannel, const float (&sums)[tileChannels / 2])
+{
+    int32 lane = threadIdx.x % lanes;
+    int32 row = threadIdx.x / lanes * warpPixels + lane / 4;
+    int32 place = 2 * (lane % 4);
+    int32 valid = arguments.channels - firstChannel - place;
+    const float* biases = arguments.bias + firstChannel + place;
+    bool biased = addend == Addend::bias && arguments.bias != nullptr;
+#pragma unroll
+    for (int32 j = 0; j < tileChannels / 8; j++)
     {
-        int32 row = firstRow + i / chunks;
-        int32 channel = i % chunks * 8;
-        if (firstPixel + row < arguments.pixels && firstChannel + channel < arguments.pitch)
+        int32 channel = 8 * j;
+        uint32 kept = addend == Addend::nothing || channel + 1 < valid ? 0xFFFFFFFFu : channel < valid ? 0xFFFFu : 0;
+        float bias = biased && channel < valid ? biases[channel] : 0;
+        float next = biased && channel + 1 < valid ? biases[channel + 1] : 0;
+#pragma unroll
+        for (int32 h = 0; h < 2; h++)
         {
-            *reinterpret_cast<uint4*>(arguments.output + static_cast<int64>(firstPixel + row) * arguments.pitch + firstChannel + channel) =
-                *reinterpret_cast<const uint4*>(staged.at(row, channel));
+            uint32& pair = staged.pair(row + 8 * h, place + channel);
+            if (addend == Addend::fetched)
+            {
+                bias = lowerBf16(pair);
+                next = upperBf16(pair);
+            }
+
+            const float* both = sums + 4 * j + 2 * h;
+            pair = addend == Addend::nothing ? packBf16(both[0], both[1]) : packBf16(both[0] + bias, both[1] + next) & kept;
+        }
+    }
+
+    __syncwarp();
+}
+
+// The warp's rows to memory.
+template <int tileChannels>
+__device__ inline void store(const WarpgroupConvolutionArguments& arguments, Staged<tileChannels> staged, int32 firstPixel, int32 firstChannel)
+{
+    int32 row = staged.row();
+    int32 channel = staged.channel();
+    int32 left = firstChannel + channel < arguments.pitch ? arguments.pixels - firstPixel - row : 0;
+    uint16* target = arguments.output + static_cast<int64>(firstPixel + row) * arguments.pitch + (firstChannel + channel);
+#pragma unroll
+    for (int32 i = 0; i < staged.chunks; i++)
+    {
+        if (i * staged.down < left)
+        {
+            *reinterpret_cast<uint4*>(target + static_cast<int64>(i * staged.down) * arguments.pitch) = staged.chunk(row + i * staged.down, channel);
         }
     }
 }
 
-// The statistics of a stored tile: a thread takes two channels and every so many rows, and one thread a channel adds the parts in order.
+// Of pairs of bf16 values; a number wins over what is none, as in fmaxf and fminf.
+__device__ inline uint32 maximumBf16(uint32 a, uint32 b)
+{
+    uint32 pair;
+    asm("max.bf16x2 %0, %1, %2;" : "=r"(pair) : "r"(a), "r"(b));
+    return pair;
+}
+
+__device__ inline uint32 minimumBf16(uint32 a, uint32 b)
+{
+    uint32 pair;
+    asm("min.bf16x2 %0, %1, %2;" : "=r"(pair) : "r"(a), "r"(b));
+    return pair;
+}
+
+// Moments about pivots, and extrema, of two neighbouring channels' stored values. Extrema of bf16 values are bf16 values.
+struct PairExtent
+{
+    float4 moments; // Σ(x − pivot) of both, Σ(x − pivot)² of both
+    uint2 extrema;  // maxima, minima
+
+    __device__ void add(uint32 pair, float pivot, float nextPivot)
+    {
+        float difference = lowerBf16(pair) - pivot;
+        float next = upperBf16(pair) - nextPivot;
+        moments.x += difference;
+        moments.y += next;
+        moments.z = fmaf(difference, difference, moments.z);
+        moments.w = fmaf(next, next, moments.w);
+        extrema = {maximumBf16(extrema.x, pair), minimumBf16(extrema.y, pair)};
+    }
+
+    __device__ void merge(const PairExtent& other)
+    {
+        moments.x += other.moments.x;
+        moments.y += other.moments.y;
+        moments.z += other.moments.z;
+        moments.w += other.moments.w;
+        extrema = {maximumBf16(extrema.x, other.extrema.x), minimumBf16(extrema.y, other.extrema.y)};
+    }
+};
+
+// The statistics of a stored tile: a thread takes two channels and every so many rows, and one thread a pair of channels adds the parts in order.
 template <int tileChannels>
 __device__ inline void summarize(const WarpgroupConvolutionArguments& arguments, Staged<tileChannels> staged, int32 firstPixel, int32 firstChannel)
 {
-    constexpr int32 parts = consumers / (tileChannels / 2);
-    Extent* extents = reinterpret_cast<Extent*>(staged.memory + tilePixels * staged.rowBytes);
-    int32 rows = min(arguments.pixels - firstPixel, static_cast<int32>(tilePixels));
-    int32 channel = threadIdx.x % (tileChannels / 2) * 2;
-    int32 part = threadIdx.x / (tileChannels / 2);
+    constexpr int32 pairs = tileChannels / 2;
+    constexpr int32 parts = consumers / pairs;
+    float4* moments = reinterpret_cast<float4*>(staged.memory + tilePixels * staged.rowBytes);
+    uint2* extrema = reinterpret_cast<uint2*>(moments + consumers);
+    int32 rows = arguments.pixels - firstPixel;
+    int32 channel = threadIdx.x % pairs * 2;
+    int32 part = threadIdx.x / pairs;
     synchronizeConsumers();
     uint32 pivots = staged.pair(0, channel);
-    Extent extent{0, 0, -__int_as_float(0x7F800000), __int_as_float(0x7F800000)};
-    Extent next = extent;
-    for (int32 row = part; row < rows; row += parts)
+    float pivot = lowerBf16(pivots);
+    float next = upperBf16(pivots);
+    PairExtent extent{{0, 0, 0, 0}, {0xFF80FF80u, 0x7F807F80u}};
+    if (rows >= tilePixels)
     {
-        uint32 values = staged.pair(row, channel);
-        extent.add(lowerBf16(values), lowerBf16(pivots));
-        next.add(upperBf16(values), upperBf16(pivots));
+        rows = tilePixels;
+#pragma unroll 16
+        for (int32 row = 0; row < tilePixels; row += parts)
+        {
+            extent.add(staged.pair(part + row, channel), pivot, next);
+        }
+    }
+    else
+    {
+        for (int32 row = part; row < rows; row += parts)
+        {
+            extent.add(staged.pair(row, channel), pivot, next);
+        }
     }
 
-    extents[part * tileChannels + channel] = extent;
-    extents[part * tileChannels + channel + 1] = next;
+    moments[threadIdx.x] = extent.moments;
+    extrema[threadIdx.x] = extent.extrema;
     synchronizeConsumers();
-    channel = threadIdx.x;
-    if (channel < tileChannels && firstChannel + channel < arguments.pitch)
+    if (part == 0 && firstChannel + channel < arguments.pitch)
     {
-        extent = extents[channel];
-        for (part = 1; part < parts; part++)
+#pragma unroll
+        for (int32 other = 1; other < parts; other++)
         {
-            extent.merge(extents[part * tileChannels + channel]);
+            extent.merge({moments[other * pairs + threadIdx.x], extrema[other * pairs + threadIdx.x]});
         }
 
-        pivots = staged.pair(0, channel & ~1);
-        float pivot = channel % 2 == 0 ? lowerBf16(pivots) : upperBf16(pivots);
-        float squares = extent.squares - extent.sum * (extent.sum / rows);
-        float* statistics = arguments.statistics + static_cast<int64>(firstPixel / tilePixels) * 4 * arguments.pitch + firstChannel + channel;
-        statistics[0] = pivot + extent.sum / rows;
-        statistics[arguments.pitch] = squares < 0 ? 0 : squares; // what is not a number stays
-        statistics[2 * arguments.pitch] = extent.maximum;
-        statistics[3 * arguments.pitch] = extent.minimum;
+        float share = extent.moments.x / rows;
+        float nextShare = extent.moments.y / rows;
+        float squares = extent.moments.z - extent.moments.x * share;
+        float nextSquares = extent.moments.w - extent.moments.y * nextShare;
+        float* statistics = arguments.statistics + static_cast<int64>(firstPixel / tilePixels) * 4 * arguments.pitch + (firstChannel + channel);
+        auto write = [&](int32 which, float low, float high) { *reinterpret_cast<float2*>(statistics + which * arguments.pitch) = make_float2(low, high); };
+        write(0, pivot + share, next + nextShare);
+        write(1, squares < 0 ? 0 : squares, nextSquares < 0 ? 0 : nextSquares); // what is not a number stays
+        write(2, lowerBf16(extent.extrema.x), upperBf16(extent.extrema.x));
+        write(3, lowerBf16(extent.extrema.y), upperBf16(extent.extrema.y));
+    }
+}
+
+// The way out of a tile: fragments to rows in shared memory, and from there in stores of 16 bytes. The stages' memory must be free.
+template <bool gradient, int tileChannels>
+__device__ inline void finish(const WarpgroupConvolutionArguments& arguments, Staged<tileChannels> staged, int32 firstPixel, int32 firstChannel, const float (&sums)[tileChannels / 2])
+{
+    if (gradient && (arguments.accumulate != 0 || arguments.residual != nullptr))
+    {
+        if (arguments.residual != nullptr)
+        {
+            fetch<true>(arguments, staged, firstPixel, firstChannel);
+        }
+        else
+        {
+            fetch<false>(arguments, staged, firstPixel, firstChannel);
+        }
+
+        stage<Addend::fetched>(arguments, staged, firstChannel, sums);
+    }
+    else if (arguments.bias == nullptr && firstChannel + tileChannels <= arguments.channels)
+    {
+        stage<Addend::nothing>(arguments, staged, firstChannel, sums);
+    }
+    else
+    {
+        stage<Addend::bias>(arguments, staged, firstChannel, sums);
+    }
+
+    store(arguments, staged, firstPixel, firstChannel);
+    if (!gradient && arguments.statistics != nullptr)
+    {
+        summarize(arguments, staged, firstPixel, firstChannel);
     }
 }
 
@@ -305,9 +461,12 @@ __device__ inline void convolve(const WarpgroupConvolutionArguments& arguments)
     extern __shared__ unsigned char storage[];
     uint32 unaligned = sharedAddress(storage);
     Stages<tileChannels, stages> memory{divideUp<uint32>(unaligned, pieceBytes) * pieceBytes};
-    int32 warp = threadIdx.x / lanes;
-    if (threadIdx.x == 0)
+    int32 warp = __shfl_sync(0xFFFFFFFFu, threadIdx.x / lanes, 0); // the same in all lanes, which the compiler cannot see otherwise
+    bool produces = warp == consumers / lanes;
+    if (produces && elect())
     {
+        prefetchMap(arguments.image);
+        prefetchMap(arguments.filter);
         for (int32 stage = 0; stage < stages; stage++)
         {
             startBarrier(memory.full(stage), 1);
@@ -320,12 +479,10 @@ __device__ inline void convolve(const WarpgroupConvolutionArguments& arguments)
     __syncthreads();
     int32 firstPixel = static_cast<int32>(blockIdx.x / arguments.columnTiles) * tilePixels;
     int32 firstChannel = static_cast<int32>(blockIdx.x % arguments.columnTiles) * tileChannels;
-    if (warp == consumers / lanes)
+    if (produces)
     {
-        if (threadIdx.x % lanes == 0)
+        if (elect())
         {
-            prefetchMap(arguments.image);
-            prefetchMap(arguments.filter);
             produce<gradient>(arguments, memory, firstPixel, firstChannel);
         }
 
@@ -333,15 +490,15 @@ __device__ inline void convolve(const WarpgroupConvolutionArguments& arguments)
     }
 
     float sums[tileChannels / 2];
-    begin<gradient, tileChannels>(arguments, firstPixel, firstChannel, sums);
+#pragma unroll
+    for (int32 i = 0; i < tileChannels / 2; i++)
+    {
+        sums[i] = 0;
+    }
+
     consume<gradient>(arguments, memory, warp / 4, sums);
     synchronizeConsumers();
-    Staged<tileChannels> staged{storage + (memory.base - unaligned)};
-    store<tileChannels>(arguments, staged, firstPixel, firstChannel, sums);
-    if (!gradient && arguments.statistics != nullptr)
-    {
-        summarize<tileChannels>(arguments, staged, firstPixel, firstChannel);
-    }
+    finish<gradient, tileChannels>(arguments, Staged<tileChannels>{storage + (memory.base - unaligned)}, firstPixel, firstChannel, sums);
 }
 
 #define CONVOLUTION(name, gradient, tileChannels, stages, blocks)                                                                            \
