@@ -150,9 +150,9 @@ internal sealed class CudaConvolution : IConvolutionKernels
             return;
         }
 
-        if (warpgroup is not null && shortcut.IsNone && outputGradient.Type == ElementType.BFloat16 && CudaWarpgroupConvolution.FitsGradient(shape))
+        if (warpgroup is not null && outputGradient.Type == ElementType.BFloat16 && CudaWarpgroupConvolution.FitsGradient(shape))
         {
-            warpgroup.DataGradient(shape, outputGradient, weight, inputGradient, mode);
+            warpgroup.DataGradient(shape, outputGradient, weight, inputGradient, mode, shortcut);
             return;
         }
 

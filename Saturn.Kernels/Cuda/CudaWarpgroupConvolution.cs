@@ -73,15 +73,23 @@ internal sealed class CudaWarpgroupConvolution
         Launch(shape, pass, forward, input, weight, output.Type, new WarpgroupConvolutionArguments { Output = output.Address, Bias = bias.Address, Statistics = statistics.Address });
     }
 
-    /// <summary>Data gradient with stride 1 on bfloat16 images and filters.</summary>
-    public void DataGradient(in ConvolutionShape shape, DeviceBuffer outputGradient, DeviceBuffer weight, DeviceBuffer inputGradient, GradientMode mode)
+    /// <summary>Data gradient with stride 1 on bfloat16 images and filters: ∂x, or what is there plus ∂x, or ∂x and what a mapped shortcut brings.</summary>
+    public void DataGradient(
+        in ConvolutionShape shape, DeviceBuffer outputGradient, DeviceBuffer weight, DeviceBuffer inputGradient, GradientMode mode, in ShortcutGradient shortcut = default)
     {
         Pass pass = new(
             shape.Batch, shape.OutputHeight, shape.OutputWidth, shape.OutputChannels, shape.InputHeight, shape.InputWidth, shape.InputChannels, 1, 1,
             Span(shape.KernelHeight, shape.DilationHeight) - shape.PaddingHeight, Span(shape.KernelWidth, shape.DilationWidth) - shape.PaddingWidth);
         Launch(
             shape, pass, gradient, outputGradient, weight, inputGradient.Type,
-            new WarpgroupConvolutionArguments { Output = inputGradient.Address, Accumulate = mode == GradientMode.Accumulate ? 1 : 0 });
+            new WarpgroupConvolutionArguments
+            {
+                Output = inputGradient.Address,
+                Residual = shortcut.Sum.Address,
+                Map = shortcut.InverseMap.Address,
+                Accumulate = mode == GradientMode.Accumulate ? 1 : 0,
+                ResidualPitch = Shape.PitchOf(Math.Max(shortcut.Channels, 1)),
+            });
     }
 
     private void Launch(in ConvolutionShape shape, in Pass pass, Tile[] tiles, DeviceBuffer image, DeviceBuffer filter, ElementType outputType, WarpgroupConvolutionArguments arguments)
@@ -191,6 +199,8 @@ internal struct WarpgroupConvolutionArguments
     public nint Output;
     public nint Bias;
     public nint Statistics;
+    public nint Residual;
+    public nint Map;
     public int Pixels;
     public int Height;
     public int Width;
@@ -207,4 +217,5 @@ internal struct WarpgroupConvolutionArguments
     public int DilationWidth;
     public int ColumnTiles;
     public int Accumulate;
+    public int ResidualPitch;
 }
