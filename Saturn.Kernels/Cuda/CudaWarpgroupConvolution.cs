@@ -11,7 +11,9 @@ namespace Saturn.Kernels.Cuda;
 /// </summary>
 internal sealed class CudaWarpgroupConvolution
 {
-    private const int TilePixels = 128;
+    /// <summary>Pixels of a tile, whatever its channels.</summary>
+    public const int TilePixels = 128;
+
     private const int TileDepth = 64;
     private const int Threads = 288;
 

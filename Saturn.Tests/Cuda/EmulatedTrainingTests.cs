@@ -65,6 +65,29 @@ public sealed class EmulatedTrainingTests
     }
 
     [Test]
+    public void Warpgroups_train_as_warps_do()
+    {
+        Nvrtc.Require();
+        Run[] runs = [.. new[] { false, true, true }.Select(warpgroups =>
+        {
+            EmulatedDriver driver = new(new EmulatorOptions(Checked: true, Workers: 2, Architecture: EmulatedArchitecture.Hopper));
+            using CudaDevice device = new("emulated", driver, precision: Precision.Bf16, warpgroups: warpgroups);
+            return Train(device);
+        })];
+        Assert.That(runs[1].Removed, Is.GreaterThanOrEqualTo(3));
+        Assert.That(runs[1].Channels, Is.EqualTo(runs[0].Channels), "the same channels are left");
+        Assert.That(RelativeError(runs[1].Losses, runs[0].Losses), Is.LessThan(1e-2), "losses");
+        foreach ((string name, float[] values) in runs[0].Parameters)
+        {
+            Assert.That(RelativeError(runs[1].Parameters[name], values), Is.LessThan(2e-2), name);
+            Assert.That(runs[2].Parameters[name], Is.EqualTo(runs[1].Parameters[name]), $"{name}, a second time");
+        }
+
+        Assert.That(runs[1].Losses, Is.Not.EqualTo(runs[0].Losses), "the choice shows");
+        Assert.That(runs[2].Losses, Is.EqualTo(runs[1].Losses));
+    }
+
+    [Test]
     public void A_training_step_never_waits_for_the_device()
     {
         Nvrtc.Require();

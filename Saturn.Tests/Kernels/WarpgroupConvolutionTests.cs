@@ -126,6 +126,66 @@ public sealed class WarpgroupConvolutionTests(string device) : KernelTest(device
         AssertClose(DownloadHalf(shape.Input, dx), [.. expected.Select(value => 2 * value)], 0, "dx added twice");
     }
 
+    [TestCaseSource(nameof(Shapes))]
+    public void A_mapped_shortcut_is_added_by_the_way(ConvolutionShape shape)
+    {
+        shape = shape with { StrideHeight = 1, StrideWidth = 1 };
+        Shape sumShape = shape.Input.With(-1, shape.InputChannels + 2);
+        int[] inverse = [.. Enumerable.Range(0, shape.InputChannels).Select(c => c % 3 == 1 ? -1 : shape.InputChannels + 1 - c)];
+        float[] weight = Sparse(RandomIntegers(shape.Weight.ElementCount, 2, 2));
+        float[] gradient = Sparse(RandomIntegers(shape.Output.ElementCount, 3, 2));
+        float[] sum = RandomIntegers(sumShape.ElementCount, 4, 3);
+        double[] expected = ConvolutionReference.DataGradient(shape, gradient, weight);
+        for (int i = 0; i < expected.Length; i++)
+        {
+            int from = inverse[i % shape.InputChannels];
+            expected[i] += from < 0 ? 0 : sum[i / shape.InputChannels * sumShape.Channels + from];
+        }
+
+        DeviceBuffer dy = UploadHalf(shape.Output, gradient);
+        DeviceBuffer w = UploadHalf(shape.Weight, weight);
+        ShortcutGradient shortcut = new(UploadHalf(sumShape, sum), sumShape.Channels, UploadPacked<int>(inverse));
+        float[] values = Twice(() =>
+        {
+            DeviceBuffer dx = PoisonedHalf(shape.Input);
+            Kernels.DataGradient(shape, dy, w, dx, GradientMode.Overwrite, shortcut);
+            return DownloadHalf(shape.Input, dx);
+        });
+        AssertClose(values, expected, 0, "dx");
+    }
+
+    [Test]
+    public void What_is_not_a_number_stays_out_of_the_padding()
+    {
+        ConvolutionShape shape = new(1, 4, 5, 8, 37, 3, 3, 1, 1, 1, 1);
+        float[] input = RandomIntegers(shape.Input.ElementCount, 1, 2);
+        input[17] = float.PositiveInfinity;
+        DeviceBuffer y = PoisonedHalf(shape.Output);
+        DeviceBuffer w = UploadHalf(shape.Weight, RandomIntegers(shape.Weight.ElementCount, 2, 2));
+        Kernels.Forward(shape, UploadHalf(shape.Input, input), w, default, y, default);
+        Assert.That(DownloadHalf(shape.Output, y).Count(value => !float.IsFinite(value)), Is.Positive);
+    }
+
+    [Test]
+    public void Float32_images_go_to_their_twin_with_statistics_as_promised()
+    {
+        ConvolutionShape shape = new(2, 9, 9, 37, 75, 3, 3, 1, 1, 1, 1);
+        Open("1");
+        float[] input = Rounded(RandomValues(shape.Input.ElementCount, 1));
+        float[] weight = Rounded(RandomValues(shape.Weight.ElementCount, 2));
+        BatchStatistics form = Device.Convolution.Statistics(shape);
+        DeviceBuffer y = Poisoned(shape.Output);
+        DeviceBuffer statistics = PoisonedBytes(form.ByteLength(shape.OutputChannels));
+        DeviceBuffer saved = Poisoned(new Shape(4, shape.OutputChannels));
+        Device.Convolution.Forward(shape, Upload(shape.Input, input), Upload(shape.Weight, weight), default, y, statistics);
+        Device.Normalization.PrepareTraining(
+            new BatchNormShape(shape.Output.Rows, shape.OutputChannels, 0, 0.1f), form, statistics, default, default, default, default, saved, Activation.Identity, ActivityReport.None);
+        double[] expected = ConvolutionReference.Forward(shape, input, weight, null);
+        AssertElements(Download(shape.Output, y), expected, 1e-5, "y", floor: 1);
+        double[] means = [.. Enumerable.Range(0, shape.OutputChannels).Select(c => expected.Where((_, i) => i % shape.OutputChannels == c).Average())];
+        AssertElements(Download(new Shape(4, shape.OutputChannels), saved)[..shape.OutputChannels], means, 1e-5, "means", floor: 1);
+    }
+
     [Test]
     public void Where_they_are_asked_for_they_replace_their_twin_which_computes_the_same()
     {
@@ -143,17 +203,7 @@ public sealed class WarpgroupConvolutionTests(string device) : KernelTest(device
 
         (BatchStatistics, float[], float[], float[]) Run(string? value)
         {
-            string? before = Environment.GetEnvironmentVariable(EnvironmentVariable.Wgmma.Name);
-            Environment.SetEnvironmentVariable(EnvironmentVariable.Wgmma.Name, value);
-            try
-            {
-                Reopen("bf16");
-            }
-            finally
-            {
-                Environment.SetEnvironmentVariable(EnvironmentVariable.Wgmma.Name, before);
-            }
-
+            Open(value);
             BatchStatistics form = Device.Convolution.Statistics(shape);
             DeviceBuffer w = UploadHalf(shape.Weight, weight);
             DeviceBuffer y = PoisonedHalf(shape.Output);
@@ -165,6 +215,21 @@ public sealed class WarpgroupConvolutionTests(string device) : KernelTest(device
             Device.Normalization.PrepareTraining(
                 new BatchNormShape(shape.Output.Rows, shape.OutputChannels, 1e-5f, 0.1f), form, statistics, default, default, default, default, saved, Activation.Identity, ActivityReport.None);
             return (form, DownloadHalf(shape.Output, y), DownloadHalf(shape.Input, dx), Download(new Shape(4, shape.OutputChannels), saved));
+        }
+    }
+
+    // The device under bf16, with the environment's choice.
+    private void Open(string? wgmma)
+    {
+        string? before = Environment.GetEnvironmentVariable(EnvironmentVariable.Wgmma.Name);
+        Environment.SetEnvironmentVariable(EnvironmentVariable.Wgmma.Name, wgmma);
+        try
+        {
+            Reopen("bf16");
+        }
+        finally
+        {
+            Environment.SetEnvironmentVariable(EnvironmentVariable.Wgmma.Name, before);
         }
     }
 
