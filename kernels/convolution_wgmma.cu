@@ -24,7 +24,7 @@
 
 struct WarpgroupConvolutionArguments
 {
-    TensorMap image;      // pixels of x or dy: boxes of 128 pixels × 64 channels
+    TensorMap image;      // of x or dy: boxes of 128 pixels × 64 channels; of patches 64 channels × 8 columns × 10 rows
     TensorMap filter;     // [o, tap, i]: boxes of 64 i × 1 tap × the tile's channels of o; for the gradient 64 i × 1 tap × 64 o
     uint16* output;
     const float* bias;    // or null
@@ -64,6 +64,9 @@ enum
     consumers = 256,
     blockThreads = consumers + lanes,
     consumerBarrier = 1,                // a named barrier: 0 is the block's
+    patchSide = 8,
+    patchRows = patchSide + 2,          // with what three rows of taps reach
+    patchTaps = 3,
 };
 
 // The stages in shared memory, by addresses: image tiles and filter tiles, then the barriers.
@@ -72,12 +75,74 @@ struct Stages
 {
     static constexpr uint32 imageBytes = tilePixels * rowBytes;
     static constexpr uint32 bytes = imageBytes + tileChannels * rowBytes;
+    static constexpr bool patches = false;
     uint32 base;
+
+    __device__ void start() const
+    {
+        for (int32 stage = 0; stage < stages; stage++)
+        {
+            startBarrier(full(stage), 1);
+            startBarrier(empty(stage), consumers / lanes);
+        }
+    }
 
     __device__ uint32 image(int32 stage) const { return base + stage * bytes; }
     __device__ uint32 filter(int32 stage) const { return base + stage * bytes + imageBytes; }
     __device__ uint32 full(int32 stage) const { return base + stages * bytes + stage * 8; }
     __device__ uint32 empty(int32 stage) const { return base + stages * bytes + (stages + stage) * 8; }
+};
+
+// The same for patches: two patches are one stage, and a tap of the filter one of another ring.
+template <int tileChannels, int imageStages, int filterStages>
+struct PatchStages
+{
+    static constexpr uint32 patchBytes = patchRows * patchSide * rowBytes;
+    static constexpr uint32 imageBytes = consumers / 128 * patchBytes;
+    static constexpr uint32 filterBytes = tileChannels * rowBytes;
+    static constexpr uint32 barriers = imageStages * imageBytes + filterStages * filterBytes;
+    static constexpr bool patches = true;
+    uint32 base;
+
+    __device__ void start() const
+    {
+        for (int32 stage = 0; stage < imageStages; stage++)
+        {
+            startBarrier(fullImage(stage), 1);
+            startBarrier(emptyImage(stage), consumers / lanes);
+        }
+
+        for (int32 stage = 0; stage < filterStages; stage++)
+        {
+            startBarrier(fullFilter(stage), 1);
+            startBarrier(emptyFilter(stage), consumers / lanes);
+        }
+    }
+
+    __device__ uint32 image(int32 stage) const { return base + stage * imageBytes; }
+    __device__ uint32 filter(int32 stage) const { return base + imageStages * imageBytes + stage * filterBytes; }
+    __device__ uint32 fullImage(int32 stage) const { return base + barriers + stage * 8; }
+    __device__ uint32 emptyImage(int32 stage) const { return base + barriers + (imageStages + stage) * 8; }
+    __device__ uint32 fullFilter(int32 stage) const { return base + barriers + (2 * imageStages + stage) * 8; }
+    __device__ uint32 emptyFilter(int32 stage) const { return base + barriers + (2 * imageStages + filterStages + stage) * 8; }
+};
+
+// Patches are counted along a row of the image, then downwards, then from image to image. The last one of a tile may lie behind the last image.
+struct Patch
+{
+    int32 image;
+    int32 row;
+    int32 column;
+
+    __device__ Patch(const WarpgroupConvolutionArguments& arguments, int32 number)
+    {
+        int32 across = arguments.width / patchSide;
+        int32 down = arguments.height / patchSide;
+        int32 line = number / across;
+        image = line / down;
+        row = (line - image * down) * patchSide;
+        column = (number - line * across) * patchSide;
+    }
 };
 
 // Goes around the stages. The parity is that of the phase to wait for.
@@ -97,6 +162,25 @@ struct Cursor
     }
 };
 
+// A tap's filters, 64 depths of them. The gradient sees the taps in reverse.
+template <bool gradient, int tileChannels>
+__device__ inline void copyFilter(const WarpgroupConvolutionArguments& arguments, uint32 shared, int32 depth, int32 tap, int32 firstChannel, uint32 full)
+{
+    if (gradient)
+    {
+        int32 lastTap = arguments.kernelHeight * arguments.kernelWidth - 1;
+#pragma unroll
+        for (int32 part = 0; part < tileChannels; part += tileDepth)
+        {
+            copyBox(shared + part * rowBytes, arguments.filter, firstChannel + part, lastTap - tap, depth, full);
+        }
+    }
+    else
+    {
+        copyBox(shared, arguments.filter, depth, tap, firstChannel, full);
+    }
+}
+
 template <bool gradient, int tileChannels, int stages>
 __device__ inline void produce(const WarpgroupConvolutionArguments& arguments, const Stages<tileChannels, stages>& memory, int32 firstPixel, int32 firstChannel)
 {
@@ -104,7 +188,6 @@ __device__ inline void produce(const WarpgroupConvolutionArguments& arguments, c
     int32 image = line / arguments.height;
     int32 column = arguments.firstColumn + (firstPixel - line * arguments.width) * arguments.strideWidth;
     int32 row = arguments.firstRow + (line - image * arguments.height) * arguments.strideHeight;
-    int32 lastTap = arguments.kernelHeight * arguments.kernelWidth - 1;
     int32 tap = 0;
 
     // The stages are empty at first: the phase before the first counts as ended.
@@ -121,26 +204,45 @@ __device__ inline void produce(const WarpgroupConvolutionArguments& arguments, c
                 copyPixels(
                     memory.image(cursor.stage), arguments.image, depth, column, row, image, static_cast<uint16>(tapColumn * arguments.dilationWidth),
                     static_cast<uint16>(tapRow * arguments.dilationHeight), full);
-                if (gradient)
-                {
-#pragma unroll
-                    for (int32 part = 0; part < tileChannels; part += tileDepth)
-                    {
-                        copyBox(memory.filter(cursor.stage) + part * rowBytes, arguments.filter, firstChannel + part, lastTap - tap, depth, full);
-                    }
-                }
-                else
-                {
-                    copyBox(memory.filter(cursor.stage), arguments.filter, depth, tap, firstChannel, full);
-                }
+                copyFilter<gradient, tileChannels>(arguments, memory.filter(cursor.stage), depth, tap, firstChannel, full);
+            }
+        }
+    }
+}
+
+template <bool gradient, int tileChannels, int imageStages, int filterStages>
+__device__ inline void produce(
+    const WarpgroupConvolutionArguments& arguments, const PatchStages<tileChannels, imageStages, filterStages>& memory, int32 firstPixel, int32 firstChannel)
+{
+    int32 firstPatch = firstPixel / (patchSide * patchSide);
+    Patch first(arguments, firstPatch);
+    Patch second(arguments, firstPatch + 1);
+    Cursor<imageStages> images{0, 1};
+    Cursor<filterStages> filters{0, 1};
+    for (int32 depth = 0; depth < arguments.depth; depth += tileDepth)
+    {
+        for (int32 tapColumn = 0; tapColumn < arguments.kernelWidth; tapColumn++, images.advance())
+        {
+            uint32 full = memory.fullImage(images.stage);
+            int32 column = arguments.firstColumn + tapColumn;
+            waitFor(memory.emptyImage(images.stage), images.parity);
+            arriveExpecting(full, memory.imageBytes);
+            copyBox(memory.image(images.stage), arguments.image, depth, column + first.column, arguments.firstRow + first.row, first.image, full);
+            copyBox(memory.image(images.stage) + memory.patchBytes, arguments.image, depth, column + second.column, arguments.firstRow + second.row, second.image, full);
+            for (int32 tapRow = 0; tapRow < patchTaps; tapRow++, filters.advance())
+            {
+                full = memory.fullFilter(filters.stage);
+                waitFor(memory.emptyFilter(filters.stage), filters.parity);
+                arriveExpecting(full, memory.filterBytes);
+                copyFilter<gradient, tileChannels>(arguments, memory.filter(filters.stage), depth, tapRow * arguments.kernelWidth + tapColumn, firstChannel, full);
             }
         }
     }
 }
 
 // The products of one stage, so many times 16 depths, as a group.
-template <bool gradient, int tileChannels, int steps>
-__device__ inline void multiplyStage(float (&sums)[tileChannels / 2], MatrixOperand image, MatrixOperand filter)
+template <bool gradient, int steps, int tileSums>
+__device__ inline void multiplySteps(float (&sums)[tileSums], MatrixOperand image, MatrixOperand filter)
 {
     constexpr uint32 filterStep = gradient ? stepDepth * rowBytes : stepDepth * 2;
     fenceSums();
@@ -153,12 +255,43 @@ __device__ inline void multiplyStage(float (&sums)[tileChannels / 2], MatrixOper
     commitProducts();
 }
 
+// As many as the depth that is left asks for. Then this warp's products before these are done, and with them its reads of their stage.
+template <bool gradient, int tileSums>
+__device__ inline void multiplyStage(float (&sums)[tileSums], MatrixOperand image, MatrixOperand filter, int32 depth)
+{
+    // A group stands in one branch: where branches divide one, the assembler waits after every product.
+    if (depth > 3 * stepDepth)
+    {
+        multiplySteps<gradient, 4>(sums, image, filter);
+    }
+    else if (depth > 2 * stepDepth)
+    {
+        multiplySteps<gradient, 3>(sums, image, filter);
+    }
+    else if (depth > stepDepth)
+    {
+        multiplySteps<gradient, 2>(sums, image, filter);
+    }
+    else
+    {
+        multiplySteps<gradient, 1>(sums, image, filter);
+    }
+
+    waitProducts<1>();
+}
+
+// Of the filter's tile: a row a channel with depths side by side; for the gradient a row a depth, 64 channels side by side.
+template <bool gradient>
+__device__ inline MatrixOperand filterOperand(uint32 shared)
+{
+    return MatrixOperand(shared, gradient ? tileDepth * rowBytes : 16, pieceBytes);
+}
+
 template <bool gradient, int tileChannels, int stages>
 __device__ inline void consume(const WarpgroupConvolutionArguments& arguments, const Stages<tileChannels, stages>& memory, int32 warpgroup, float (&sums)[tileChannels / 2])
 {
-    // The filter's tile: a row a channel with depths side by side; for the gradient a row a depth, 64 channels side by side.
     MatrixOperand images(memory.image(0) + warpgroup * warpgroupPixels * rowBytes, 16, pieceBytes);
-    MatrixOperand filters(memory.filter(0), gradient ? tileDepth * rowBytes : 16, pieceBytes);
+    MatrixOperand filters = filterOperand<gradient>(memory.filter(0));
     int32 blocks = arguments.kernelHeight * arguments.kernelWidth * divideUp<int32>(arguments.depth, tileDepth);
     int32 depth = arguments.depth;
     int32 released = -1;
@@ -166,29 +299,7 @@ __device__ inline void consume(const WarpgroupConvolutionArguments& arguments, c
     do
     {
         waitFor(memory.full(cursor.stage), cursor.parity);
-        MatrixOperand image = images.further(cursor.stage * memory.bytes);
-        MatrixOperand filter = filters.further(cursor.stage * memory.bytes);
-
-        // A group stands in one branch: where branches divide one, the assembler waits after every product.
-        if (depth > 3 * stepDepth)
-        {
-            multiplyStage<gradient, tileChannels, 4>(sums, image, filter);
-        }
-        else if (depth > 2 * stepDepth)
-        {
-            multiplyStage<gradient, tileChannels, 3>(sums, image, filter);
-        }
-        else if (depth > stepDepth)
-        {
-            multiplyStage<gradient, tileChannels, 2>(sums, image, filter);
-        }
-        else
-        {
-            multiplyStage<gradient, tileChannels, 1>(sums, image, filter);
-        }
-
-        // This warp's products before these are done, and with them its reads of their stage.
-        waitProducts<1>();
+        multiplyStage<gradient>(sums, images.further(cursor.stage * memory.bytes), filters.further(cursor.stage * memory.bytes), depth);
         if (released >= 0 && threadIdx.x % lanes == 0)
         {
             arrive(memory.empty(released));
@@ -197,6 +308,57 @@ __device__ inline void consume(const WarpgroupConvolutionArguments& arguments, c
         released = cursor.stage;
         depth = depth > tileDepth ? depth - tileDepth : arguments.depth;
         cursor.advance();
+    } while (--blocks > 0);
+
+    waitProducts<0>();
+}
+
+// A warpgroup's patch lies there a row of eight pixels after the other, so that the next row of taps begins a piece further.
+template <bool gradient, int tileChannels, int imageStages, int filterStages>
+__device__ inline void consume(
+    const WarpgroupConvolutionArguments& arguments, const PatchStages<tileChannels, imageStages, filterStages>& memory, int32 warpgroup, float (&sums)[tileChannels / 2])
+{
+    MatrixOperand patches(memory.image(0) + warpgroup * memory.patchBytes, 16, pieceBytes);
+    MatrixOperand taps = filterOperand<gradient>(memory.filter(0));
+    int32 blocks = patchTaps * arguments.kernelWidth * divideUp<int32>(arguments.depth, tileDepth);
+    int32 depth = arguments.depth;
+    int32 tapRow = 0;
+    int32 tapColumn = 0;
+    int32 releasedImage = -1;
+    int32 released = -1;
+    Cursor<imageStages> images{0, 0};
+    Cursor<filterStages> filters{0, 0};
+    do
+    {
+        if (tapRow == 0)
+        {
+            waitFor(memory.fullImage(images.stage), images.parity);
+        }
+
+        waitFor(memory.fullFilter(filters.stage), filters.parity);
+        multiplyStage<gradient>(sums, patches.further(images.stage * memory.imageBytes + tapRow * pieceBytes), taps.further(filters.stage * memory.filterBytes), depth);
+        if (released >= 0 && threadIdx.x % lanes == 0)
+        {
+            arrive(memory.emptyFilter(released));
+            if (tapRow == 0)
+            {
+                arrive(memory.emptyImage(releasedImage));
+            }
+        }
+
+        released = filters.stage;
+        filters.advance();
+        if (++tapRow == patchTaps)
+        {
+            tapRow = 0;
+            releasedImage = images.stage;
+            images.advance();
+            if (++tapColumn == arguments.kernelWidth)
+            {
+                tapColumn = 0;
+                depth -= tileDepth;
+            }
+        }
     } while (--blocks > 0);
 
     waitProducts<0>();
@@ -225,9 +387,28 @@ struct Staged
     __device__ static int32 channel() { return threadIdx.x % across * 8; }
 };
 
+// Which pixels of the output the warp's rows are.
+template <bool patches>
+struct Positions
+{
+    int32 first; // of the tile, or of the warp's patch
+    int32 width;
+
+    __device__ Positions(const WarpgroupConvolutionArguments& arguments, int32 firstPixel) : first(firstPixel), width(arguments.width)
+    {
+        if (patches)
+        {
+            Patch patch(arguments, firstPixel / (patchSide * patchSide) + threadIdx.x / 128);
+            first = (patch.image * arguments.height + patch.row) * width + patch.column;
+        }
+    }
+
+    __device__ int64 of(int32 row) const { return patches ? first + row / patchSide % patchSide * width + row % patchSide : first + row; }
+};
+
 // What the gradient is added to, into the warp's rows: what the output holds, or what a mapped shortcut brings.
-template <bool mapped, int tileChannels>
-__device__ inline void fetch(const WarpgroupConvolutionArguments& arguments, Staged<tileChannels> staged, int32 firstPixel, int32 firstChannel)
+template <bool mapped, bool patches, int tileChannels>
+__device__ inline void fetch(const WarpgroupConvolutionArguments& arguments, Staged<tileChannels> staged, Positions<patches> positions, int32 firstPixel, int32 firstChannel)
 {
     int32 row = staged.row();
     int32 channel = firstChannel + staged.channel();
@@ -247,7 +428,7 @@ __device__ inline void fetch(const WarpgroupConvolutionArguments& arguments, Sta
         uint4 values = make_uint4(0, 0, 0, 0);
         if (i * staged.down < left)
         {
-            const uint16* pixel = from + static_cast<int64>(firstPixel + row + i * staged.down) * pitch;
+            const uint16* pixel = from + positions.of(row + i * staged.down) * pitch;
             auto mappedPair = [&](int32 first) {
                 uint32 low = map[first] < 0 ? 0 : pixel[map[first]];
                 uint32 high = map[first + 1] < 0 ? 0 : pixel[map[first + 1]];
@@ -306,19 +487,19 @@ __device__ inline void stage(const WarpgroupConvolutionArguments& arguments, Sta
 }
 
 // The warp's rows to memory.
-template <int tileChannels>
-__device__ inline void store(const WarpgroupConvolutionArguments& arguments, Staged<tileChannels> staged, int32 firstPixel, int32 firstChannel)
+template <bool patches, int tileChannels>
+__device__ inline void store(const WarpgroupConvolutionArguments& arguments, Staged<tileChannels> staged, Positions<patches> positions, int32 firstPixel, int32 firstChannel)
 {
     int32 row = staged.row();
     int32 channel = staged.channel();
     int32 left = firstChannel + channel < arguments.pitch ? arguments.pixels - firstPixel - row : 0;
-    uint16* target = arguments.output + static_cast<int64>(firstPixel + row) * arguments.pitch + (firstChannel + channel);
+    uint16* target = arguments.output + firstChannel + channel;
 #pragma unroll
     for (int32 i = 0; i < staged.chunks; i++)
     {
         if (i * staged.down < left)
         {
-            *reinterpret_cast<uint4*>(target + static_cast<int64>(i * staged.down) * arguments.pitch) = staged.chunk(row + i * staged.down, channel);
+            *reinterpret_cast<uint4*>(target + positions.of(row + i * staged.down) * arguments.pitch) = staged.chunk(row + i * staged.down, channel);
         }
     }
 }
@@ -423,18 +604,19 @@ __device__ inline void summarize(const WarpgroupConvolutionArguments& arguments,
 }
 
 // The way out of a tile: fragments to rows in shared memory, and from there in stores of 16 bytes. The stages' memory must be free.
-template <bool gradient, int tileChannels>
+template <bool gradient, bool patches, int tileChannels>
 __device__ inline void finish(const WarpgroupConvolutionArguments& arguments, Staged<tileChannels> staged, int32 firstPixel, int32 firstChannel, const float (&sums)[tileChannels / 2])
 {
+    Positions<patches> positions(arguments, firstPixel);
     if (gradient && (arguments.accumulate != 0 || arguments.residual != nullptr))
     {
         if (arguments.residual != nullptr)
         {
-            fetch<true>(arguments, staged, firstPixel, firstChannel);
+            fetch<true>(arguments, staged, positions, firstPixel, firstChannel);
         }
         else
         {
-            fetch<false>(arguments, staged, firstPixel, firstChannel);
+            fetch<false>(arguments, staged, positions, firstPixel, firstChannel);
         }
 
         stage<Addend::fetched>(arguments, staged, firstChannel, sums);
@@ -448,31 +630,26 @@ __device__ inline void finish(const WarpgroupConvolutionArguments& arguments, St
         stage<Addend::bias>(arguments, staged, firstChannel, sums);
     }
 
-    store(arguments, staged, firstPixel, firstChannel);
+    store(arguments, staged, positions, firstPixel, firstChannel);
     if (!gradient && arguments.statistics != nullptr)
     {
         summarize(arguments, staged, firstPixel, firstChannel);
     }
 }
 
-template <bool gradient, int tileChannels, int stages>
+template <bool gradient, int tileChannels, class Memory>
 __device__ inline void convolve(const WarpgroupConvolutionArguments& arguments)
 {
     extern __shared__ unsigned char storage[];
     uint32 unaligned = sharedAddress(storage);
-    Stages<tileChannels, stages> memory{divideUp<uint32>(unaligned, pieceBytes) * pieceBytes};
+    Memory memory{divideUp<uint32>(unaligned, pieceBytes) * pieceBytes};
     int32 warp = __shfl_sync(0xFFFFFFFFu, threadIdx.x / lanes, 0); // the same in all lanes, which the compiler cannot see otherwise
     bool produces = warp == consumers / lanes;
     if (produces && elect())
     {
         prefetchMap(arguments.image);
         prefetchMap(arguments.filter);
-        for (int32 stage = 0; stage < stages; stage++)
-        {
-            startBarrier(memory.full(stage), 1);
-            startBarrier(memory.empty(stage), consumers / lanes);
-        }
-
+        memory.start();
         publishBarriers();
     }
 
@@ -498,20 +675,23 @@ __device__ inline void convolve(const WarpgroupConvolutionArguments& arguments)
 
     consume<gradient>(arguments, memory, warp / 4, sums);
     synchronizeConsumers();
-    finish<gradient, tileChannels>(arguments, Staged<tileChannels>{storage + (memory.base - unaligned)}, firstPixel, firstChannel, sums);
+    finish<gradient, Memory::patches, tileChannels>(arguments, Staged<tileChannels>{storage + (memory.base - unaligned)}, firstPixel, firstChannel, sums);
 }
 
-#define CONVOLUTION(name, gradient, tileChannels, stages, blocks)                                                                            \
+#define CONVOLUTION(name, gradient, tileChannels, blocks, ...)                                                                               \
     extern "C" __global__ void __launch_bounds__(blockThreads, blocks) name(const __grid_constant__ WarpgroupConvolutionArguments arguments) \
     {                                                                                                                                        \
-        convolve<gradient, tileChannels, stages>(arguments);                                                                                 \
+        convolve<gradient, tileChannels, __VA_ARGS__>(arguments);                                                                            \
     }
 
-CONVOLUTION(forward64, false, 64, 4, 2)
-CONVOLUTION(forward128, false, 128, 3, 2)
-CONVOLUTION(forward256, false, 256, 4, 1)
-CONVOLUTION(gradient64, true, 64, 4, 2)
-CONVOLUTION(gradient128, true, 128, 3, 2)
-CONVOLUTION(gradient256, true, 256, 4, 1)
+#define CONVOLUTIONS(tileChannels, blocks, stages, imageStages, filterStages)                                                            \
+    CONVOLUTION(forward##tileChannels, false, tileChannels, blocks, Stages<tileChannels, stages>)                                        \
+    CONVOLUTION(gradient##tileChannels, true, tileChannels, blocks, Stages<tileChannels, stages>)                                        \
+    CONVOLUTION(forwardPatches##tileChannels, false, tileChannels, blocks, PatchStages<tileChannels, imageStages, filterStages>)         \
+    CONVOLUTION(gradientPatches##tileChannels, true, tileChannels, blocks, PatchStages<tileChannels, imageStages, filterStages>)
+
+CONVOLUTIONS(64, 2, 4, 3, 6)
+CONVOLUTIONS(128, 2, 3, 2, 4)
+CONVOLUTIONS(256, 1, 4, 3, 5)
 
 #endif

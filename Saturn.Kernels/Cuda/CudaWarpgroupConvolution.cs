@@ -17,6 +17,10 @@ internal sealed class CudaWarpgroupConvolution
     private const int TileDepth = 64;
     private const int Threads = 288;
 
+    // Patches of the output are 8 × 8, for filters of three rows.
+    private const int PatchSide = 8;
+    private const int PatchTaps = 3;
+
     private const long TilesThatFillADevice = 128;
 
     // What a copy of pixels can express: corners of 8 bits, taps up to 255 pixels away, steps up to 8.
@@ -36,8 +40,8 @@ internal sealed class CudaWarpgroupConvolution
         this.context = context;
         this.tilesWanted = tilesWanted;
         CudaModule module = context.Module(KernelSource.BuiltIn("convolution_wgmma.cu", typeof(WarpgroupConvolutionArguments)));
-        forward = [new Tile(module, "forward", 64, 4), new Tile(module, "forward", 128, 3), new Tile(module, "forward", 256, 4)];
-        gradient = [new Tile(module, "gradient", 64, 4), new Tile(module, "gradient", 128, 3), new Tile(module, "gradient", 256, 4)];
+        forward = [new Tile(module, "forward", 64, 4, 3, 6), new Tile(module, "forward", 128, 3, 2, 4), new Tile(module, "forward", 256, 4, 3, 5)];
+        gradient = [new Tile(module, "gradient", 64, 4, 3, 6), new Tile(module, "gradient", 128, 3, 2, 4), new Tile(module, "gradient", 256, 4, 3, 5)];
     }
 
     /// <summary>Whether a device has the instructions.</summary>
@@ -107,7 +111,8 @@ internal sealed class CudaWarpgroupConvolution
         Tile tile = Choose(tiles, pixels, pass.OutputChannels);
         bool isGradient = tiles == gradient;
         context.MakeCurrent();
-        arguments.Image = DescribeImage(shape, pass, image);
+        bool patches = HasPatches(shape, pass);
+        arguments.Image = patches ? DescribePatches(pass, image) : DescribeImage(shape, pass, image);
         arguments.Filter = DescribeFilter(shape, filter, isGradient ? TileDepth : tile.Channels);
         arguments.Pixels = pixels;
         arguments.Height = pass.OutputHeight;
@@ -124,7 +129,30 @@ internal sealed class CudaWarpgroupConvolution
         arguments.DilationHeight = shape.DilationHeight;
         arguments.DilationWidth = shape.DilationWidth;
         arguments.ColumnTiles = Across(pass.OutputChannels, tile.Channels);
-        tile.Kernel.Launch(arguments, LaunchGeometry.Linear((long)Across(pixels, TilePixels) * arguments.ColumnTiles, Threads, tile.SharedBytes));
+        long blocks = (long)Across(pixels, TilePixels) * arguments.ColumnTiles;
+        if (patches)
+        {
+            tile.PatchKernel.Launch(arguments, LaunchGeometry.Linear(blocks, Threads, tile.PatchSharedBytes));
+        }
+        else
+        {
+            tile.Kernel.Launch(arguments, LaunchGeometry.Linear(blocks, Threads, tile.SharedBytes));
+        }
+    }
+
+    /// <summary>Whether the output falls into patches, of which a filter of three rows reads each row of its image once a column of taps.</summary>
+    private static bool HasPatches(in ConvolutionShape shape, in Pass pass) =>
+        shape.KernelHeight == PatchTaps && shape.DilationHeight == 1 && shape.DilationWidth == 1 && pass.StrideHeight == 1 && pass.StrideWidth == 1
+        && pass.OutputHeight % PatchSide == 0 && pass.OutputWidth % PatchSide == 0;
+
+    private TensorMap DescribePatches(in Pass pass, DeviceBuffer image)
+    {
+        ulong pixel = (ulong)Shape.PitchOf(pass.Channels) * sizeof(ushort);
+        ulong row = pixel * (ulong)pass.Width;
+        TensorMapSource source = new(
+            TensorMapElement.BFloat16, image.Address, [(ulong)pass.Channels, (ulong)pass.Width, (ulong)pass.Height, (ulong)pass.Batch], [pixel, row, row * (ulong)pass.Height], [1, 1, 1, 1],
+            TensorMapSwizzle.Bytes128);
+        return context.Driver.EncodeTensorMap(source, [TileDepth, PatchSide, PatchSide + PatchTaps - 1, 1]);
     }
 
     private TensorMap DescribeImage(in ConvolutionShape shape, in Pass pass, DeviceBuffer image)
@@ -176,18 +204,30 @@ internal sealed class CudaWarpgroupConvolution
     private readonly record struct Pass(
         int Batch, int Height, int Width, int Channels, int OutputHeight, int OutputWidth, int OutputChannels, int StrideHeight, int StrideWidth, int PaddingHeight, int PaddingWidth);
 
-    /// <summary>One variant of a kernel: the channels of its tile, and its shared memory: stages, their barriers, and room to begin at a multiple of 1024 bytes.</summary>
-    private sealed class Tile(CudaModule module, string pass, int channels, int stages)
+    /// <summary>A tile's two kernels, and their shared memory: stages, their barriers, and room to begin at a multiple of 1024 bytes.</summary>
+    /// <param name="module">The compiled file.</param>
+    /// <param name="pass">"forward" or "gradient".</param>
+    /// <param name="channels">Channels of a tile.</param>
+    /// <param name="stages">Stages of image and filter together.</param>
+    /// <param name="imageStages">Among patches, stages of the image alone.</param>
+    /// <param name="filterStages">And of the filter.</param>
+    private sealed class Tile(CudaModule module, string pass, int channels, int stages, int imageStages, int filterStages)
     {
         private const int RowBytes = 2 * TileDepth;
         private const int BarrierBytes = 8;
+        private const int PatchBytes = (PatchSide + PatchTaps - 1) * PatchSide * RowBytes;
 
         public int Channels => channels;
 
         public int SharedBytes { get; } = stages * ((TilePixels + channels) * RowBytes + 2 * BarrierBytes) + 8 * RowBytes;
 
+        public int PatchSharedBytes { get; } = imageStages * (2 * PatchBytes + 2 * BarrierBytes) + filterStages * (channels * RowBytes + 2 * BarrierBytes) + 8 * RowBytes;
+
         public CudaKernel<WarpgroupConvolutionArguments> Kernel { get; } =
             module.Kernel<WarpgroupConvolutionArguments>($"{pass}{channels}", stages * ((TilePixels + channels) * RowBytes + 2 * BarrierBytes) + 8 * RowBytes);
+
+        public CudaKernel<WarpgroupConvolutionArguments> PatchKernel { get; } = module.Kernel<WarpgroupConvolutionArguments>(
+            $"{pass}Patches{channels}", imageStages * (2 * PatchBytes + 2 * BarrierBytes) + filterStages * (channels * RowBytes + 2 * BarrierBytes) + 8 * RowBytes);
     }
 }
 

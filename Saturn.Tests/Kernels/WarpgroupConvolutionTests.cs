@@ -31,6 +31,14 @@ public sealed class WarpgroupConvolutionTests(string device) : KernelTest(device
         new(1, 9, 9, 8, 8, 3, 3, 1, 1, 2, 2, 2, 2),
         new(130, 1, 1, 37, 10, 1, 1),
         new(1, 4, 4, 8, 8, 1, 1, 1, 1, 1, 1),
+
+        // Patches of 8 × 8 pixels: one too few for a tile, several images, other padding and widths of the filter, depth in several parts.
+        new(1, 8, 8, 8, 8, 3, 3, 1, 1, 1, 1),
+        new(3, 8, 8, 37, 75, 3, 3, 1, 1, 1, 1),
+        new(1, 16, 24, 130, 40, 3, 3, 1, 1, 1, 1),
+        new(2, 10, 8, 64, 130, 3, 1, 1, 1, 0, 0),
+        new(1, 6, 14, 20, 250, 3, 3, 1, 1, 2, 2),
+        new(1, 8, 16, 72, 24, 3, 5, 1, 1, 1, 2),
     ];
 
     private CudaWarpgroupConvolution Kernels => new(((CudaDevice)Device).Context, tilesWanted: 0);
