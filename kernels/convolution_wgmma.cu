@@ -4,20 +4,30 @@
 // The second is the first on the flipped filter, with padding' = (kernel − 1)·dilation − padding, and w[o, r, s, i] read with o as depth.
 //
 // Where statistics are wanted, the forward pass also leaves mean, Σ(y − mean)², maximum and minimum of each channel's stored values over the pixels of every tile, as convolution_tensor.cu does.
+// To the gradient the output's own values are added, or what a mapped shortcut brings: its gradient at the residual sum, through the inverse map.
 //
 // Layout: images [n, row, column, channel] and filters [o, r, s, i] in bf16, pitched to multiples of 8 channels; bias float32. The padding of the output is written as zero.
 // As a product: C[pixel, channel] = Σ_depth A[pixel, depth]·B[depth, channel], depth = (tap, channel of the source), a tap's channels in blocks of 64.
 //
 // A block of nine warps computes 128 pixels × 64, 128 or 256 channels; grid: tiles, those of the same pixels side by side. The last warp is the producer: one thread has the tensor memory accelerator
-// copy 128 pixels × 64 depths of the image (im2col: the hardware walks over pixels, steps and image edges) and 64 depths of the filter into one of several stages. Two warpgroups consume: each
-// multiplies its 64 pixels with all channels of the tile, 16 depths an instruction. A stage's full barrier counts bytes, its empty barrier the warps that are done. What lies outside of the
-// images, behind the last image, beyond the depth or the channels arrives as zero; depths beyond the last multiple of 16 are not multiplied.
+// copy 64 depths of the image and 64 depths of the filter at a time into one of several stages. Two warpgroups consume: each multiplies its 64 pixels with all channels of the tile, 16 depths an
+// instruction, a stage's instructions as one group, the next group begun before the last one ends. A stage's full barrier counts bytes, its empty barrier the warps that are done. What lies outside of
+// the images, behind the last image, beyond the depth or the channels arrives as zero; depths beyond the last multiple of 16 are not multiplied.
 //
-// Bytes: X + Y + W from memory; X once a tap, and W once a tile, from the second-level cache.
-// Limit, predicted and not measured: an instruction of 64 × N × 16 takes N / 2 cycles of the tensor cores and reads 64·32 + N·32 bytes of shared memory at 128 a cycle. N = 64: 32 against 32
-// cycles, so that shared memory, which the copies share, is the limit; N = 128: 48 against 64; N = 256: 80 against 128. Sixty-four channels would gain from filters as rows and 256 pixels as columns,
-// which is not written.
-// Two blocks a multiprocessor (64 and 128 channels) overlap one's epilogue with the other's products. Sums are added in the order of depth: the same input gives the same bits.
+//   forward…, gradient…         any filter: 128 pixels in their order, copied once a tap (im2col: the hardware walks over pixels, steps and image edges). Order of sums: tap, depth.
+//   …Patches…                   filters of three rows without steps or dilation, output sides multiples of 8: two patches of 8 × 8 pixels, copied once a column of taps as 8 × 10, eight pixels a piece
+//                               of 1024 bytes; the taps of a column begin a piece apart. Filters have stages of their own. Order of sums: block of 64 depths, column of taps, row of taps.
+//
+// Bytes: X + Y + W from memory. From the second-level cache, a tap's 64 depths of a tile of N channels: 16 KB of pixels, among patches 6.7 KB, and N·128 of filters.
+//
+// Limits of a multiprocessor for these 64 depths of a tile, in clocks, predicted and not measured: products (N / 2 an instruction of 64 × N × 16); shared memory at 128 bytes a clock (an instruction reads
+// 2 KB + N·32, and what arrives is written once); the second-level cache at 39 bytes a clock, a multiprocessor's share of 5,120.
+//                products    shared memory, patches    second-level cache, patches
+//   N = 64            256              448 to 373                    630 to 385
+//   N = 128           512              640 to 565                    840 to 595
+//   N = 256          1024             1024 to 949                   1260 to 1015
+// So patches are limited by products from about 128 channels on. Below, filters that stay in shared memory from tile to tile would help, and 256 pixels a tile; neither is written.
+// Two blocks a multiprocessor (64 and 128 channels) overlap one's epilogue with the other's products. The same input gives the same bits.
 #include "bulk_copy.cuh"
 #include "tensor_core.cuh"
 #include "warpgroup.cuh"
@@ -422,7 +432,7 @@ __device__ inline void fetch(const WarpgroupConvolutionArguments& arguments, Sta
         map[i] = mapped && channel + i < arguments.channels ? arguments.map[channel + i] : -1;
     }
 
-#pragma unroll 4
+#pragma unroll(mapped ? 2 : 4)
     for (int32 i = 0; i < staged.chunks; i++)
     {
         uint4 values = make_uint4(0, 0, 0, 0);

@@ -64,6 +64,9 @@ internal sealed class CudaWarpgroupConvolution
     /// <summary>The form of <see cref="Forward"/>'s statistics.</summary>
     public static BatchStatistics Statistics(in ConvolutionShape shape) => new(Across(shape.Output.Rows, TilePixels), TilePixels);
 
+    /// <summary>Whether a tile of <see cref="Forward"/> is two patches of 8 × 8 pixels rather than 128 pixels in their order.</summary>
+    public static bool HasPatches(in ConvolutionShape shape) => HasPatches(shape, shape.OutputHeight, shape.OutputWidth);
+
     /// <summary>Forward pass on bfloat16 images and filters, in the layout of <see cref="IConvolutionKernels.Forward"/>; the bias is float32 or None.</summary>
     /// <param name="shape">The sizes.</param>
     /// <param name="input">x.</param>
@@ -111,7 +114,7 @@ internal sealed class CudaWarpgroupConvolution
         Tile tile = Choose(tiles, pixels, pass.OutputChannels);
         bool isGradient = tiles == gradient;
         context.MakeCurrent();
-        bool patches = HasPatches(shape, pass);
+        bool patches = HasPatches(shape, pass.OutputHeight, pass.OutputWidth);
         arguments.Image = patches ? DescribePatches(pass, image) : DescribeImage(shape, pass, image);
         arguments.Filter = DescribeFilter(shape, filter, isGradient ? TileDepth : tile.Channels);
         arguments.Pixels = pixels;
@@ -140,10 +143,10 @@ internal sealed class CudaWarpgroupConvolution
         }
     }
 
-    /// <summary>Whether the output falls into patches, of which a filter of three rows reads each row of its image once a column of taps.</summary>
-    private static bool HasPatches(in ConvolutionShape shape, in Pass pass) =>
-        shape.KernelHeight == PatchTaps && shape.DilationHeight == 1 && shape.DilationWidth == 1 && pass.StrideHeight == 1 && pass.StrideWidth == 1
-        && pass.OutputHeight % PatchSide == 0 && pass.OutputWidth % PatchSide == 0;
+    // Whether the output falls into patches, whose pixels a filter of three rows reads once a column of taps. In the gradient the strides are 1.
+    private static bool HasPatches(in ConvolutionShape shape, int outputHeight, int outputWidth) =>
+        shape.KernelHeight == PatchTaps && shape.DilationHeight == 1 && shape.DilationWidth == 1 && shape.StrideHeight == 1 && shape.StrideWidth == 1
+        && outputHeight % PatchSide == 0 && outputWidth % PatchSide == 0;
 
     private TensorMap DescribePatches(in Pass pass, DeviceBuffer image)
     {

@@ -80,13 +80,14 @@ public sealed class WarpgroupConvolutionTests(string device) : KernelTest(device
             return DownloadPacked<float>(buffer, tiles * 4 * pitch);
         });
         float[] values = DownloadHalf(shape.Output, y);
+        int[] rows = RowsOfTiles(shape);
         for (int tile = 0; tile < tiles; tile++)
         {
             for (int channel = 0; channel < pitch; channel++)
             {
                 double[] column = channel >= channels
                     ? [0]
-                    : [.. Enumerable.Range(tile * form.RowsOfTile, Math.Min(form.RowsOfTile, shape.Output.Rows - tile * form.RowsOfTile)).Select(row => (double)values[row * channels + channel])];
+                    : [.. rows.Skip(tile * form.RowsOfTile).Take(form.RowsOfTile).Select(row => (double)values[row * channels + channel])];
                 double mean = column.Average();
                 double[] expected = [mean, column.Sum(value => (value - mean) * (value - mean)), column.Max(), column.Min()];
                 float[] actual = [.. Enumerable.Range(0, 4).Select(i => statistics[(tile * 4 + i) * pitch + channel])];
@@ -224,6 +225,15 @@ public sealed class WarpgroupConvolutionTests(string device) : KernelTest(device
                 new BatchNormShape(shape.Output.Rows, shape.OutputChannels, 1e-5f, 0.1f), form, statistics, default, default, default, default, saved, Activation.Identity, ActivityReport.None);
             return (form, DownloadHalf(shape.Output, y), DownloadHalf(shape.Input, dx), Download(new Shape(4, shape.OutputChannels), saved));
         }
+    }
+
+    // The pixels of one tile after the other.
+    private static int[] RowsOfTiles(ConvolutionShape shape)
+    {
+        IEnumerable<int> rows = Enumerable.Range(0, shape.Output.Rows);
+        return CudaWarpgroupConvolution.HasPatches(shape)
+            ? [.. rows.OrderBy(row => (row / (8 * shape.OutputWidth), row % shape.OutputWidth / 8, row))]
+            : [.. rows];
     }
 
     // The device under bf16, with the environment's choice.
