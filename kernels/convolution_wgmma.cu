@@ -397,7 +397,7 @@ struct Staged
     __device__ static int32 channel() { return threadIdx.x % across * 8; }
 };
 
-// Which pixels of the output the warp's rows are.
+// Which pixels of the output a thread's rows are: the first one, and how far the others, whole columns of chunks further, are from it.
 template <bool patches>
 struct Positions
 {
@@ -414,6 +414,7 @@ struct Positions
     }
 
     __device__ int64 of(int32 row) const { return patches ? first + row / patchSide % patchSide * width + row % patchSide : first + row; }
+    __device__ int64 further(int32 rows) const { return patches ? rows / patchSide * width + rows % patchSide : rows; }
 };
 
 // What the gradient is added to, into the warp's rows: what the output holds, or what a mapped shortcut brings.
@@ -423,8 +424,8 @@ __device__ inline void fetch(const WarpgroupConvolutionArguments& arguments, Sta
     int32 row = staged.row();
     int32 channel = firstChannel + staged.channel();
     int32 left = channel < arguments.pitch ? arguments.pixels - firstPixel - row : 0;
-    const uint16* from = mapped ? arguments.residual : arguments.output + channel;
     int32 pitch = mapped ? arguments.residualPitch : arguments.pitch;
+    const uint16* from = (mapped ? arguments.residual : arguments.output + channel) + positions.of(row) * pitch;
     int32 map[8];
 #pragma unroll
     for (int32 i = 0; i < 8; i++)
@@ -438,7 +439,7 @@ __device__ inline void fetch(const WarpgroupConvolutionArguments& arguments, Sta
         uint4 values = make_uint4(0, 0, 0, 0);
         if (i * staged.down < left)
         {
-            const uint16* pixel = from + positions.of(row + i * staged.down) * pitch;
+            const uint16* pixel = from + positions.further(i * staged.down) * pitch;
             auto mappedPair = [&](int32 first) {
                 uint32 low = map[first] < 0 ? 0 : pixel[map[first]];
                 uint32 high = map[first + 1] < 0 ? 0 : pixel[map[first + 1]];
@@ -503,13 +504,13 @@ __device__ inline void store(const WarpgroupConvolutionArguments& arguments, Sta
     int32 row = staged.row();
     int32 channel = staged.channel();
     int32 left = firstChannel + channel < arguments.pitch ? arguments.pixels - firstPixel - row : 0;
-    uint16* target = arguments.output + firstChannel + channel;
+    uint16* target = arguments.output + positions.of(row) * arguments.pitch + (firstChannel + channel);
 #pragma unroll
     for (int32 i = 0; i < staged.chunks; i++)
     {
         if (i * staged.down < left)
         {
-            *reinterpret_cast<uint4*>(target + positions.of(row + i * staged.down) * arguments.pitch) = staged.chunk(row + i * staged.down, channel);
+            *reinterpret_cast<uint4*>(target + positions.further(i * staged.down) * arguments.pitch) = staged.chunk(row + i * staged.down, channel);
         }
     }
 }
