@@ -14,6 +14,11 @@ __device__ inline void copyPartAsync16(void* shared, const void* global, int32 v
 }
 
 // Copies all of the 16 bytes, or writes zeros where they are not valid.
+__device__ inline void copyAsync16(uint32 sharedAddress, const void* global, bool valid)
+{
+    copyPartAsync16(sharedAddress, global, valid ? 16 : 0);
+}
+
 __device__ inline void copyAsync16(void* shared, const void* global, bool valid)
 {
     copyPartAsync16(shared, global, valid ? 16 : 0);

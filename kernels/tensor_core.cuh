@@ -54,7 +54,7 @@ __device__ inline void loadMatricesTransposed(uint32 (&matrices)[4], const void*
 }
 
 // Rounds to nearest, ties away from zero, as an operand of multiplyTf32, which reads the upper 19 bits: half a unit is added to the bits. One instruction where cvt.rna.tf32 becomes three.
-// The maximum keeps the NaN that arithmetic makes, 0x7FFFFFFF, which would wrap around; infinities stay what they are.
+// The maximum keeps the NaN that arithmetic makes, 0x7FFFFFFF, which would wrap around. Infinities stay what they are, and NaN too unless it is in the lowest bits alone, which the instruction does not read.
 __device__ inline uint32 roundToTf32(float value)
 {
     uint32 bits = __float_as_uint(value);

@@ -47,11 +47,31 @@ enum class Right
     depthOuter,
 };
 
+// The same number, which the compiler shall keep in a register: else it finds a thread's addresses anew wherever they are used.
+__device__ inline uint32 kept(uint32 number)
+{
+    asm volatile("" : "+r"(number));
+    return number;
+}
+
+__device__ inline const char* kept(const char* address)
+{
+    asm volatile("" : "+l"(address));
+    return address;
+}
+
 __device__ inline uint32 loadWord(uint32 sharedAddress)
 {
     uint32 word;
     asm volatile("ld.shared.b32 %0, [%1];" : "=r"(word) : "r"(sharedAddress) : "memory");
     return word;
+}
+
+__device__ inline int2 loadTwoWords(uint32 sharedAddress)
+{
+    int2 words;
+    asm volatile("ld.shared.v2.b32 {%0, %1}, [%2];" : "=r"(words.x), "=r"(words.y) : "r"(sharedAddress) : "memory");
+    return words;
 }
 
 template <class elementType, Right rightLayout, int tileRows, int tileColumns, int warpsDown, int warpsAcross, int stepChunks, int tileStages>
@@ -73,6 +93,7 @@ struct TensorTile
         rowBytes = stepChunks * 16,                // of the left side, and of the right one with depth inside
         leftBytes = tileRows * rowBytes,
         columnChunks = tileColumns / Element::ofChunk, // of the right side with depth outside
+        outerRowBytes = columnChunks * 16,
         stageBytes = leftBytes + tileColumns * rowBytes,
         pipelineBytes = tileStages * stageBytes,
         linesAtOnce = threads / stepChunks, // rows whose chunks all threads copy at once, a chunk each
@@ -82,6 +103,7 @@ struct TensorTile
 
     static_assert(stepChunks == 4 || stepChunks == 8, "a step has 4 or 8 chunks");
     static_assert(linesAtOnce % 8 == 0, "a thread's lines have the same spread");
+    static_assert((pairs & (pairs - 1)) == 0 && leftBytes % 128 == 0 && stageBytes % 128 == 0, "places of a side differ by an exclusive or");
     static_assert(stagedBytes + warps * tileColumns * 16 <= pipelineBytes, "the epilogue works in the pipeline's memory");
 
     // Two chunks of depth: A by blocks of 16 rows, B by pairs of 8 columns.
@@ -95,14 +117,38 @@ struct TensorTile
     int32 warpRow;     // the warp's first row and column of the tile
     int32 warpColumn;
     int32 pairsUsed;
+    uint32 leftAt;     // where the lane reads its first row of either side, from the side's beginning; two chunks further is an exclusive or away
+    uint32 rightAt;
 
     __device__ explicit TensorTile(int32 width)
     {
-        int32 warp = threadIdx.x / lanes;
+        // The same number in all lanes, which the compiler does not see of a thread's number: else it would guard every instruction of the warp.
+        int32 warp = __shfl_sync(0xFFFFFFFFu, threadIdx.x / lanes, 0);
+        int32 lane = threadIdx.x % lanes;
         int32 pairsOfWarp = divideUp(width / 16, static_cast<int32>(warpsAcross));
         warpRow = warp / warpsAcross * warpRows;
         warpColumn = warp % warpsAcross * pairsOfWarp * 16;
         pairsUsed = min(pairsOfWarp, (width - warpColumn) / 16);
+
+        // Matrices of ldmatrix on the left: the lower and upper eight rows of the first chunk, then of the second.
+        int32 row = warpRow + lane % 16;
+        leftAt = kept(row * rowBytes + ((lane / 16 ^ spread(row)) << 4));
+        if (rightLayout == Right::depthInner)
+        {
+            // The first eight columns in both chunks, then the second eight.
+            int32 column = warpColumn + lane % 8 + lane / 16 * 8;
+            rightAt = column * rowBytes + ((lane / 8 % 2 ^ spread(column)) << 4);
+        }
+        else if (Element::ofChunk == 8)
+        {
+            rightAt = lane % 16 * outerRowBytes + (((warpColumn / 8 + lane / 16) ^ spreadOuter(lane % 16)) << 4);
+        }
+        else
+        {
+            rightAt = lane % 4 * outerRowBytes + (((warpColumn / 4 + lane / 16) ^ spreadOuter(lane % 4)) << 4) + lane / 4 % 4 * 4;
+        }
+
+        rightAt = kept(rightAt);
     }
 
     __device__ static int32 spread(int32 row) { return stepChunks == 8 ? row & 7 : row >> 1 & 3; }
@@ -128,21 +174,21 @@ struct TensorTile
         }
 
         int32 issued = 0;
-#pragma unroll
-        for (int stage = 0; stage < tileStages - 1; stage++)
+        uint32 reading = shared;
+        uint32 writing = shared;
+        uint32 last = shared + (tileStages - 1) * stageBytes;
+#pragma unroll 1
+        for (; issued < tileStages - 1; issued++)
         {
             if (issued < steps)
             {
-                source.copy(shared + stage * stageBytes, shared + stage * stageBytes + leftBytes);
+                source.copy(writing, writing + leftBytes);
             }
 
-            issued++;
             commitCopies();
+            writing += stageBytes;
         }
 
-        uint32 reading = shared;
-        uint32 writing = shared + (tileStages - 1) * stageBytes;
-        uint32 last = writing;
 #pragma unroll 1
         for (int32 step = 0; step < steps; step++)
         {
@@ -156,7 +202,15 @@ struct TensorTile
 
             issued++;
             commitCopies();
-            accumulate(reading);
+            if (pairsUsed == pairs)
+            {
+                accumulate<true>(reading);
+            }
+            else
+            {
+                accumulate<false>(reading);
+            }
+
             writing = writing == last ? shared : writing + stageBytes;
             reading = reading == last ? shared : reading + stageBytes;
         }
@@ -164,6 +218,26 @@ struct TensorTile
         // The epilogue reuses the memory.
         waitCopies<0>();
         __syncthreads();
+    }
+
+    // Adds a value a column, of the tile's columns that exist.
+    __device__ void add(const float* values, int32 exist)
+    {
+        int32 column = warpColumn + threadIdx.x % 4 * 2;
+#pragma unroll
+        for (int n = 0; n < 2 * pairs; n++)
+        {
+            float even = n / 2 < pairsUsed && column + n * 8 < exist ? values[column + n * 8] : 0.0f;
+            float odd = n / 2 < pairsUsed && column + n * 8 + 1 < exist ? values[column + n * 8 + 1] : 0.0f;
+#pragma unroll
+            for (int block = 0; block < rowBlocks; block++)
+            {
+                sums[block][n][0] += even;
+                sums[block][n][1] += odd;
+                sums[block][n][2] += even;
+                sums[block][n][3] += odd;
+            }
+        }
     }
 
     // Leaves the sums in shared memory as [rows][stagedPitch] for the threads to finish in another order.
@@ -190,16 +264,20 @@ struct TensorTile
     }
 
 private:
-    __device__ void accumulate(uint32 left)
+    // One step. Where all of the warp's columns are used, nothing stands between its instructions and they overlap.
+    template <bool all>
+    __device__ void accumulate(uint32 stage)
     {
+        uint32 left = stage + leftAt;
+        uint32 right = stage + leftBytes + rightAt;
         Fragments fragments[2];
         loadLeft(fragments[0], left, 0);
 #pragma unroll
         for (int pair = 0; pair < pairs; pair++)
         {
-            if (pair < pairsUsed)
+            if (all || pair < pairsUsed)
             {
-                loadRight(fragments[0].b[pair], left + leftBytes, 0, pair);
+                loadRight<all>(fragments[0].b[pair], right, 0, pair);
             }
         }
 
@@ -227,11 +305,11 @@ private:
 #pragma unroll
             for (int pair = 0; pair < pairs; pair++)
             {
-                if (pair < pairsUsed)
+                if (all || pair < pairsUsed)
                 {
                     if (more)
                     {
-                        loadRight(next.b[pair], left + leftBytes, two + 1, pair);
+                        loadRight<all>(next.b[pair], right, two + 1, pair);
                     }
 
                     uint32(&b)[4] = current.b[pair];
@@ -248,12 +326,9 @@ private:
         }
     }
 
-    // Matrices of ldmatrix: the lower and upper eight rows of the first chunk, then of the second.
     __device__ void loadLeft(Fragments& fragments, uint32 left, int two) const
     {
-        int32 lane = threadIdx.x % lanes;
-        int32 row = warpRow + lane % 16;
-        uint32 address = left + row * rowBytes + (((2 * two + lane / 16) ^ spread(row)) << 4);
+        uint32 address = left ^ two << 5;
 #pragma unroll
         for (int block = 0; block < rowBlocks; block++)
         {
@@ -261,33 +336,42 @@ private:
         }
     }
 
-    // The first eight columns in both chunks, then the second eight.
-    __device__ void loadRight(uint32 (&b)[4], uint32 side, int two, int pair) const
+    template <bool all>
+    __device__ void loadRight(uint32 (&b)[4], uint32 right, int two, int pair) const
     {
-        int32 lane = threadIdx.x % lanes;
         if (rightLayout == Right::depthInner)
         {
-            int32 column = warpColumn + lane % 8 + lane / 16 * 8;
-            loadMatrices(b, side + column * rowBytes + (((2 * two + lane / 8 % 2) ^ spread(column)) << 4) + pair * 16 * rowBytes);
+            loadMatrices(b, (right ^ two << 5) + pair * 16 * rowBytes);
         }
         else if (Element::ofChunk == 8)
         {
-            int32 depth = two * 16 + lane % 16;
-            int32 chunk = warpColumn / 8 + 2 * pair + lane / 16;
-            loadMatricesTransposed(b, side + ((depth * columnChunks + (chunk ^ spreadOuter(depth))) << 4));
+            uint32 address = outer<all>(right, spreadOuter(two * 16), 2 * pair);
+            loadMatricesTransposed(b, address + two * 16 * outerRowBytes);
         }
         else
         {
-            int32 depth = two * 8 + lane % 4;
-            int32 column = warpColumn + 16 * pair + lane / 4;
 #pragma unroll
             for (int i = 0; i < 4; i++)
             {
                 // i: lower and upper depths of the first eight columns, then of the second.
-                int32 at = depth + i % 2 * 4;
-                int32 chunk = (column + i / 2 * 8) / 4;
-                b[i] = loadWord(side + ((at * columnChunks + (chunk ^ spreadOuter(at))) << 4) + column % 4 * 4);
+                int depth = two * 8 + i % 2 * 4;
+                b[i] = loadWord(outer<all>(right, spreadOuter(depth), 4 * pair + i / 2 * 2) + depth * outerRowBytes);
             }
         }
+    }
+
+    // The place of the lane's first chunk plus so many, in the row whose spread differs by this much. A warp that has all of its columns, or is the first, begins at a multiple of its chunks: there
+    // adding is an exclusive or.
+    template <bool all>
+    __device__ uint32 outer(uint32 right, int spread, int chunks) const
+    {
+        if (all || warpsAcross == 1)
+        {
+            return right ^ (spread ^ chunks) << 4;
+        }
+
+        int32 own = spreadOuter(Element::ofChunk == 8 ? threadIdx.x % 16 : threadIdx.x % 4);
+        int32 first = (warpColumn * Element::bytes / 16) + threadIdx.x % lanes / 16;
+        return right + (((first + chunks) ^ own ^ spread) - (first ^ own)) * 16;
     }
 };

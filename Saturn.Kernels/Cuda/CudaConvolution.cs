@@ -59,7 +59,7 @@ internal sealed class CudaConvolution : IConvolutionKernels
     /// <inheritdoc/>
     public BatchStatistics Statistics(in ConvolutionShape shape) =>
         IsForWarpgroups(shape) ? CudaWarpgroupConvolution.Statistics(shape)
-        : UsesTensorCores(shape) ? CudaTensorConvolution.Statistics(shape)
+        : UsesTensorCores(shape) ? tensor.Statistics(shape)
         : BatchStatistics.Moments;
 
     /// <inheritdoc/>
@@ -263,7 +263,7 @@ internal sealed class CudaConvolution : IConvolutionKernels
             throw new NotSupportedException(
                 $"A convolution of {shape.InputChannels} to {shape.OutputChannels} channels in {shape.Groups} group(s) by {shape.KernelHeight} × {shape.KernelWidth} filters runs in float32 on this "
                 + $"device, but got a source in {source.Type}, a filter in {weight.Type} and a result in {result.Type}; cast them. (bfloat16 needs --precision bf16, groups of a multiple of 8 channels and "
-                + "filters of at most 16 × 16.)");
+                + "filters of at most 15 × 15.)");
         }
     }
 

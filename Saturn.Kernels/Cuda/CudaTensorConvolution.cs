@@ -7,18 +7,22 @@ namespace Saturn.Kernels.Cuda;
 /// <summary>The convolutions of <c>kernels/convolution_tensor.cu</c>: forward pass and data gradient on tensor cores, for images in bfloat16 or, rounded to TF32 on the way, in float32.</summary>
 internal sealed class CudaTensorConvolution
 {
-    private const int LargestKernel = 16;
+    private const int LargestKernel = 15;
 
     private readonly CudaContext context;
+    private readonly int? tile;
     private readonly CudaKernel<TensorConvolutionArguments>[] forwardBf16;
     private readonly CudaKernel<TensorConvolutionArguments>[] forwardTf32;
     private readonly CudaKernel<TensorConvolutionArguments>[] dataGradientBf16;
     private readonly CudaKernel<TensorConvolutionArguments>[] dataGradientTf32;
 
     /// <summary>Prepares the kernels; nothing is compiled before the first launch.</summary>
-    public CudaTensorConvolution(CudaContext context)
+    /// <param name="context">Where they run.</param>
+    /// <param name="tile">The tile for all sizes, a number in <see cref="TensorConvolutionTile.All"/>; by default the one that suits a size.</param>
+    public CudaTensorConvolution(CudaContext context, int? tile = null)
     {
         this.context = context;
+        this.tile = tile;
         CudaModule module = context.Module(KernelSource.BuiltIn("convolution_tensor.cu", typeof(TensorConvolutionArguments)));
         forwardBf16 = Kernels("forward", "Bf16");
         forwardTf32 = Kernels("forward", "Tf32");
@@ -35,7 +39,7 @@ internal sealed class CudaTensorConvolution
         && shape.KernelHeight <= LargestKernel && shape.KernelWidth <= LargestKernel;
 
     /// <summary>The form of <see cref="Forward"/>'s statistics.</summary>
-    public static BatchStatistics Statistics(in ConvolutionShape shape)
+    public BatchStatistics Statistics(in ConvolutionShape shape)
     {
         TensorConvolutionChoice choice = ForwardChoice(shape);
         return new BatchStatistics(checked((int)choice.Down), TensorConvolutionTile.All[choice.Tile].Rows);
@@ -106,15 +110,18 @@ internal sealed class CudaTensorConvolution
         int rows = (shape.InputHeight + shape.StrideHeight - 1) / shape.StrideHeight;
         int columns = (shape.InputWidth + shape.StrideWidth - 1) / shape.StrideWidth;
         int independent = checked(shape.StrideHeight * shape.StrideWidth * shape.Groups);
-        TensorConvolutionChoice choice = TensorConvolutionTile.Choose((long)shape.Batch * rows * columns, shape.GroupInputChannels, independent);
+        TensorConvolutionChoice choice = Choose((long)shape.Batch * rows * columns, shape.GroupInputChannels, independent);
         Launch(type == ElementType.BFloat16 ? dataGradientBf16 : dataGradientTf32, choice, independent, arguments);
     }
 
     private void LaunchForward(in ConvolutionShape shape, ElementType type, in TensorConvolutionArguments arguments, int rowsOfTile = 0) =>
         Launch(type == ElementType.BFloat16 ? forwardBf16 : forwardTf32, ForwardChoice(shape, rowsOfTile), shape.Groups, arguments);
 
-    private static TensorConvolutionChoice ForwardChoice(in ConvolutionShape shape, int rowsOfTile = 0) =>
-        TensorConvolutionTile.Choose((long)shape.Batch * shape.OutputHeight * shape.OutputWidth, shape.GroupOutputChannels, shape.Groups, rowsOfTile);
+    private TensorConvolutionChoice ForwardChoice(in ConvolutionShape shape, int rowsOfTile = 0) =>
+        Choose((long)shape.Batch * shape.OutputHeight * shape.OutputWidth, shape.GroupOutputChannels, shape.Groups, rowsOfTile);
+
+    private TensorConvolutionChoice Choose(long rows, int columns, int independent, int rowsOfTile = 0) =>
+        tile is int number ? TensorConvolutionTile.All[number].Cover(number, rows, columns) : TensorConvolutionTile.Choose(rows, columns, independent, rowsOfTile);
 
     private static void Launch(CudaKernel<TensorConvolutionArguments>[] kernels, in TensorConvolutionChoice choice, int independent, TensorConvolutionArguments arguments)
     {

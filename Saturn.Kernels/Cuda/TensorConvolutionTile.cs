@@ -66,8 +66,14 @@ internal sealed record TensorConvolutionTile(string Name, int Rows, int Columns,
             }
         }
 
-        return new TensorConvolutionChoice(All.IndexOf(best), best.Down(rows), best.Across(columns), best.Width(columns));
+        return best.Cover(All.IndexOf(best), rows, columns);
     }
+
+    /// <summary>How an output is divided among this tile's blocks.</summary>
+    /// <param name="number">The tile's number in <see cref="All"/>.</param>
+    /// <param name="rows">As in <see cref="Choose"/>.</param>
+    /// <param name="columns">As in <see cref="Choose"/>.</param>
+    public TensorConvolutionChoice Cover(int number, long rows, int columns) => new(number, Down(rows), Across(columns), Width(columns));
 
     /// <summary>Tiles that cover so many pixels.</summary>
     private long Down(long rows) => DivideUp(rows, Rows);

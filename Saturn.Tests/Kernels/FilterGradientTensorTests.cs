@@ -69,7 +69,7 @@ public sealed class FilterGradientTensorTests(string device) : KernelTest(device
             Device.Convolution.FilterGradient(shape, x, dy, dw, default, GradientMode.Overwrite);
             return Download(shape.Weight, dw);
         });
-        AssertClose(actual, ConvolutionReference.FilterGradient(shape, Array.ConvertAll(input, Rounded), Array.ConvertAll(gradient, Rounded)), 1e-6, "dw");
+        AssertClose(actual, ConvolutionReference.FilterGradient(shape, Array.ConvertAll(input, Rounded), Array.ConvertAll(gradient, Rounded)), TensorCoreTolerance(1e-6), "dw");
     }
 
     [TestCaseSource(nameof(Shapes))]
@@ -131,7 +131,7 @@ public sealed class FilterGradientTensorTests(string device) : KernelTest(device
 
         double[] expected = ConvolutionReference.FilterGradient(
             shape, Array.ConvertAll(RandomValues(shape.Input.ElementCount, 1), Rounded), Array.ConvertAll(RandomValues(shape.Output.ElementCount, 3), Rounded));
-        AssertClose(first, expected, 1e-6, "dw");
+        AssertClose(first, expected, TensorCoreTolerance(1e-6), "dw");
     }
 
     [Test]
@@ -155,7 +155,7 @@ public sealed class FilterGradientTensorTests(string device) : KernelTest(device
         DeviceBuffer dw = Poisoned(shape.Weight);
         Device.Convolution.FilterGradient(shape, Upload(shape.Input, input), Upload(shape.Output, gradient), dw, default, GradientMode.Overwrite);
         double[] expected = ConvolutionReference.FilterGradient(shape, Array.ConvertAll(input, RoundingReference.ToTf32), Array.ConvertAll(gradient, RoundingReference.ToTf32));
-        AssertClose(Download(shape.Weight, dw), expected, 1e-6, "dw");
+        AssertClose(Download(shape.Weight, dw), expected, TensorCoreTolerance(1e-6), "dw");
     }
 
     [Test]

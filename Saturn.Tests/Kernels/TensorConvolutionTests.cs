@@ -88,6 +88,66 @@ public sealed class TensorConvolutionTests(string device) : KernelTest(device)
         AssertClose(Get(backward.Input, dx), Stored(ConvolutionReference.DataGradient(backward, input, filters)), 0, "dx");
     }
 
+    private static readonly ConvolutionShape[] DeepShapes =
+    [
+        new(3, 10, 9, 72, 72, 3, 3, 1, 1, 1, 1),
+        new(2, 21, 13, 128, 128, 3, 3, 2, 2, 1, 1),
+        new(1, 17, 16, 37, 130, 3, 2, 1, 2, 2, 1, 2, 1),
+    ];
+
+    // Many steps of depth go through a tile's stages more than once; its columns are all used, in part, or beyond the last channel.
+    [Test]
+    public void Every_tile_does_every_pass_exactly([Values("Square", "Tall", "Medium", "Small", "Narrow")] string tile, [ValueSource(nameof(DeepShapes))] ConvolutionShape shape)
+    {
+        CudaTensorConvolution kernels = new(((CudaDevice)Device).Context, TensorConvolutionTile.All.Select(each => each.Name).ToList().IndexOf(tile));
+        float[] input = RandomIntegers(shape.Input.ElementCount, 1);
+        float[] weight = RandomIntegers(shape.Weight.ElementCount, 2);
+        float[] bias = RandomIntegers(shape.OutputChannels, 3);
+        float[] gradient = RandomIntegers(shape.Output.ElementCount, 4);
+        float[] before = RandomIntegers(shape.Input.ElementCount, 5);
+        DeviceBuffer x = Put(shape.Input, input);
+        DeviceBuffer w = Put(shape.Weight, weight);
+        DeviceBuffer b = Upload(new Shape(bias.Length), bias);
+        DeviceBuffer dy = Put(shape.Output, gradient);
+        double[] sums = ConvolutionReference.Forward(shape, input, weight, bias);
+        double[] gradients = ConvolutionReference.DataGradient(shape, gradient, weight);
+
+        DeviceBuffer output = PoisonedOf(shape.Output);
+        kernels.Forward(shape, x, w, b, output, default);
+        AssertClose(Get(shape.Output, output), Stored(sums), 0, "y");
+
+        output = PoisonedOf(shape.Output);
+        BatchStatistics form = kernels.Statistics(shape);
+        DeviceBuffer statistics = PoisonedBytes(form.ByteLength(shape.OutputChannels));
+        kernels.Forward(shape, x, w, b, output, statistics);
+        float[] y = Get(shape.Output, output);
+        AssertClose(y, Stored(sums), 0, "y beside its statistics");
+        AssertStatistics(form, shape.Output.Rows, shape.OutputChannels, y, DownloadPacked<float>(statistics, (int)form.ByteLength(shape.OutputChannels) / 4));
+
+        // Powers of two, so that this is exact as well.
+        float[] saved = new float[4 * shape.Output.Pitch];
+        saved.AsSpan(2 * shape.Output.Pitch, shape.OutputChannels).Fill(0.5f);
+        saved.AsSpan(3 * shape.Output.Pitch, shape.OutputChannels).Fill(-2);
+        output = PoisonedOf(shape.Output);
+        kernels.ForwardNormalized(
+            shape, x, w, b, UploadPacked<float>(saved), new NormalizationEpilogue(Activation.Relu, dy, shape.OutputChannels), output, ActivityReport.None);
+        AssertClose(Get(shape.Output, output), Stored([.. sums.Select((sum, i) => Math.Max(0, 0.5 * sum - 2 + gradient[i]))]), 0, "y, folded");
+
+        DeviceBuffer dx = PoisonedOf(shape.Input);
+        kernels.DataGradient(shape, dy, w, dx, GradientMode.Overwrite, default);
+        AssertClose(Get(shape.Input, dx), Stored(gradients), 0, "dx");
+        dx = Put(shape.Input, before);
+        kernels.DataGradient(shape, dy, w, dx, GradientMode.Accumulate, default);
+        AssertClose(Get(shape.Input, dx), Stored(Combined(GradientMode.Accumulate, before, gradients)), 0, "dx added to what was there");
+
+        int channels = shape.InputChannels;
+        int[] map = [.. Enumerable.Range(0, channels).Select(c => c % 3 == 1 ? -1 : channels - 1 - c)];
+        dx = PoisonedOf(shape.Input);
+        kernels.DataGradient(shape, dy, w, dx, GradientMode.Overwrite, new ShortcutGradient(Put(shape.Input, before), channels, UploadPacked<int>(map)));
+        AssertClose(
+            Get(shape.Input, dx), Stored([.. gradients.Select((value, i) => value + (map[i % channels] < 0 ? 0 : before[i / channels * channels + map[i % channels]]))]), 0, "dx and a mapped shortcut");
+    }
+
     [TestCase(1, 1)]
     [TestCase(7, 1)]
     [TestCase(37, 1)]
@@ -187,6 +247,34 @@ public sealed class TensorConvolutionTests(string device) : KernelTest(device)
 
         bool Prepare(Shape vector, DeviceBuffer mean, DeviceBuffer variance, DeviceBuffer saved, Activation activation, in ActivityReport activity) =>
             Device.Normalization.PrepareTraining(norm, form, statistics, Upload(vector, gamma), Upload(vector, beta), mean, variance, saved, activation, activity);
+    }
+
+    // Rounding to TF32 is arithmetic on the bits: neither it nor a multiplication by the zeros of a padding may lose what is not finite.
+    [Test]
+    public void What_is_not_finite_stays_so_and_halves_are_rounded_away_from_zero()
+    {
+        float[] values =
+        [
+            float.PositiveInfinity, float.NegativeInfinity, float.NaN, BitConverter.UInt32BitsToSingle(0x7FFFFFFF), 1, 2, -3, 1 + 1f / 2048, -1 - 1f / 2048, 1 + 3f / 4096, 1 + 1f / 4096, 2e38f, float.Epsilon,
+        ];
+        float[] expected =
+        [
+            float.PositiveInfinity, float.NegativeInfinity, float.NaN, float.NaN, 1, 2, -3, 1 + 1f / 1024, -1 - 1f / 1024, 1 + 1f / 1024, 1, ToTf32(2e38f), 0,
+        ];
+        ConvolutionShape shape = new(values.Length, 1, 1, 1, 1, 1, 1);
+        int compared = Device.Precision == Precision.Bf16 ? 7 : values.Length;
+        AssertNumbers(Forward(shape, Put(shape.Input, values), Put(shape.Weight, [1]), default));
+        DeviceBuffer dx = PoisonedOf(shape.Input);
+        Device.Convolution.DataGradient(shape, Put(shape.Output, values), Put(shape.Weight, [1]), dx, GradientMode.Overwrite);
+        AssertNumbers(Get(shape.Input, dx));
+
+        void AssertNumbers(float[] actual)
+        {
+            for (int i = 0; i < compared; i++)
+            {
+                Assert.That(actual[i], Is.EqualTo(expected[i]), $"of {values[i]:R} ({BitConverter.SingleToUInt32Bits(values[i]):X8})");
+            }
+        }
     }
 
     [Test]
@@ -299,7 +387,7 @@ public sealed class TensorConvolutionTests(string device) : KernelTest(device)
         AssertElements(tiles, expected, 5e-6, "statistics of tiles", 0.1);
     }
 
-    private double Tolerance => Device.Precision == Precision.Bf16 ? 3e-4 : 2e-6;
+    private double Tolerance => Device.Precision == Precision.Bf16 ? 3e-4 : TensorCoreTolerance(2e-6);
 
     private float[] Forward(ConvolutionShape shape, DeviceBuffer input, DeviceBuffer weight, DeviceBuffer bias)
     {
