@@ -26,7 +26,7 @@
 //   N = 64            256              448 to 373                    630 to 385
 //   N = 128           512              640 to 565                    840 to 595
 //   N = 256          1024             1024 to 949                   1260 to 1015
-// So patches are limited by products from about 128 channels on. Below, filters that stay in shared memory from tile to tile would help, and 256 pixels a tile; neither is written.
+// So patches are limited by products at 256 channels, and at 128 almost. Below, filters that stay in shared memory from tile to tile would help, and 256 pixels a tile; neither is written.
 // Two blocks a multiprocessor (64 and 128 channels) overlap one's epilogue with the other's products. The same input gives the same bits.
 #include "bulk_copy.cuh"
 #include "tensor_core.cuh"
