@@ -21,6 +21,8 @@ public sealed class GpuBenchTests
     private static CudaDevice Open(KernelReplacement? replacement = null, MemoryTraffic? traffic = null) =>
         new("emulated:fast", new EmulatedDriver(new EmulatorOptions(Checked: false, Traffic: traffic)), 0, Precision.Fp32, replacement);
 
+    private static CudaDevice Open(Precision precision) => new("emulated:fast", new EmulatedDriver(new EmulatorOptions(Checked: false)), 0, precision);
+
     [Test]
     public void A_work_is_timed_between_events_from_a_graph()
     {
@@ -30,6 +32,44 @@ public sealed class GpuBenchTests
         Assert.That(table.Rows[0][0], Is.EqualTo("softmax cross entropy forward and backward 10"), "no word about a missing graph");
         Assert.That(double.Parse(table.Rows[0][1], System.Globalization.CultureInfo.InvariantCulture), Is.Positive);
         Assert.That(device.Memory.LiveBytes, Is.Zero);
+    }
+
+    [Test]
+    public void A_kernel_that_is_wrong_only_at_the_timed_size_is_told()
+    {
+        string text = KernelSource.BuiltIn("elementwise.cu").Text.Replace("evaluate<operation>(x.x, y.x)", "evaluate<operation>(x.x, y.x) + (arguments.rows > 1000 ? 1.0f : 0.0f)");
+        using CudaDevice device = Open(new KernelReplacement("elementwise.cu", text)), reference = Open();
+        Assert.That(GpuKernelBench.Run(device, 1, "add", Options, reference).Rows.Single(row => row[0] == "add")[1], Does.StartWith("wrong at this size: sum[0, 0] is"), "392 rows at the small size, 1024 at this one");
+        Assert.That(device.Memory.LiveBytes + reference.Memory.LiveBytes, Is.Zero);
+    }
+
+    [TestCase(Precision.Fp32)]
+    [TestCase(Precision.Tf32)]
+    [TestCase(Precision.Bf16)]
+    public void Another_precision_of_the_same_device_checks_convolutions_with_and_without_what_they_do_by_the_way(Precision precision)
+    {
+        using CudaDevice device = Open(precision), reference = Open(GpuKernelBench.ReferencePrecision(precision));
+        foreach (KernelWork work in KernelCatalog.At(WorkScale.Tiny).Where(one => one.Name.StartsWith("64→64 3×3 8²", StringComparison.Ordinal) || one.Name.StartsWith("resnet18 64→64", StringComparison.Ordinal)))
+        {
+            try
+            {
+                Assert.That(WorkCheck.Against(device, reference, work), Is.Null, work.Name);
+            }
+            catch (NotSupportedException) when (precision == Precision.Fp32 && work.Name.EndsWith("by the way", StringComparison.Ordinal))
+            {
+            }
+        }
+    }
+
+    [Test]
+    public void Shares_of_the_limit_count_the_arithmetic_that_a_work_runs_in()
+    {
+        IReadOnlyList<KernelWork> works = KernelCatalog.At(WorkScale.Tiny);
+        Assert.That(works.Where(work => work.Family == "matrix").Select(work => work.Arithmetic(Precision.Bf16)), Has.All.EqualTo(Precision.Tf32));
+        Assert.That(works.Where(work => work.Family == "matrix").Select(work => work.Arithmetic(Precision.Fp32)), Has.All.EqualTo(Precision.Fp32));
+        Assert.That(works.Where(work => work.Family == "attention").Select(work => work.Arithmetic(Precision.Tf32)), Has.All.EqualTo(Precision.Fp32));
+        DeviceLimits limits = new("", 4000, 67, 400, 790);
+        Assert.That(limits.FloorMilliseconds(works.First(work => work.Family == "matrix").Arithmetic(Precision.Bf16), 0, 400e9), Is.EqualTo(1));
     }
 
     [Test]

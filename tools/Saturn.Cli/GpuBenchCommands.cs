@@ -23,9 +23,9 @@ internal static class GpuBenchCommands
             return KernelCountBench.Run(device, precision, filter, command, deadline);
         }
 
-        using CudaDevice opened = Open(device, precision);
+        using CudaDevice opened = Open(device, precision), reference = Open(device, GpuKernelBench.ReferencePrecision(precision));
         using Peers peers = Peers.Start(result, options, device, peer);
-        return GpuKernelBench.Run(opened, batch, filter, new GpuBenchOptions($"{command} --batch {batch}", options.RepetitionOf(result, rounds), deadline, peers.Eager, peers.Compiled) { RowAdded = Tell });
+        return GpuKernelBench.Run(opened, batch, filter, new GpuBenchOptions($"{command} --batch {batch}", options.RepetitionOf(result, rounds), deadline, peers.Eager, peers.Compiled) { RowAdded = Tell }, reference);
     }
 
     /// <summary>Training steps.</summary>

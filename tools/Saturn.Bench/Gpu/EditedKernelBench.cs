@@ -85,6 +85,19 @@ public static class EditedKernelBench
                 break;
             }
 
+            // The tile and the library that does it depend on the size.
+            long before = builtIn.Context.LaunchCount(name);
+            if (WorkCheck.Between(edited, builtIn, work, tolerance) is { } wrong)
+            {
+                throw new WrongResultException($"The edited {name} gives other results on '{work.Name}' at the timed size: {wrong}.");
+            }
+
+            if (builtIn.Context.LaunchCount(name) == before)
+            {
+                table.Add(work.Name, "launches none of its kernels at this size", "–", "–", "–", "–");
+                continue;
+            }
+
             using TimedWork first = new(builtIn, work), second = new(edited, work);
             Repetition repetition = first.Fit(options.Repetition);
             IReadOnlyList<Timings> timings = Measurement.Interleave([first.Contender(repetition), second.Contender(repetition)], repetition.Rounds);
@@ -93,7 +106,7 @@ public static class EditedKernelBench
                 work.Name, GpuKernelBench.Microseconds(own.Median), GpuKernelBench.Spread(own), GpuKernelBench.Microseconds(theirs.Median), GpuKernelBench.Spread(theirs), BenchTable.Ratio(timings[0].RatioTo(timings[1])));
         }
 
-        table.Note($"{Agreement(tolerance)} {options.Repetition}, of {TimedWork.FewestLaunches} or more calls each, replayed from a graph where they can be recorded, over cold sets of arrays. Built-in/edited: above 1 where the edited file is faster; median of the rounds' quotients.");
+        table.Note($"{Agreement(tolerance, ", at a small size and at the timed one")} {options.Repetition}, of {TimedWork.FewestLaunches} or more calls each, replayed from a graph where they can be recorded, over cold sets of arrays. Built-in/edited: above 1 where the edited file is faster; median of the rounds' quotients.");
         return table;
     }
 
@@ -117,13 +130,13 @@ public static class EditedKernelBench
                 $"{theirs.MultiplyAdds + theirs.MatrixMultiplyAdds}", BenchTable.Ratio((double)own.WarpInstructions / theirs.WarpInstructions));
         }
 
-        table.Note($"{Agreement(tolerance)} Sizes are cut down. Warp instructions, and bytes and multiply-adds that lanes ask for, of one call with all its launches; the emulator's time would say nothing about hardware.");
+        table.Note($"{Agreement(tolerance, "")} Sizes are cut down. Warp instructions, and bytes and multiply-adds that lanes ask for, of one call with all its launches; the emulator's time would say nothing about hardware.");
         return table;
     }
 
-    private static string Agreement(double tolerance) => tolerance == 0
-        ? "Before that, the results of all works agreed bit for bit."
-        : $"Before that, the results of all works agreed within a relative error of {tolerance.ToString("0.#e+0", System.Globalization.CultureInfo.InvariantCulture)}.";
+    private static string Agreement(double tolerance, string sizes) => tolerance == 0
+        ? $"Before that, the results of all works agreed bit for bit{sizes}."
+        : $"Before that, the results of all works agreed within a relative error of {tolerance.ToString("0.#e+0", System.Globalization.CultureInfo.InvariantCulture)}{sizes}.";
 }
 
 /// <summary>Thrown when an edited kernel computes something else.</summary>

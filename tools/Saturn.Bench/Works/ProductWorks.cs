@@ -3,7 +3,7 @@ using Saturn.Kernels.Families;
 
 namespace Saturn.Bench.Works;
 
-/// <summary>Matrix products and attention, on float32 arrays under every policy.</summary>
+/// <summary>Matrix products and attention, on float32 arrays under every policy: products by TF32 under bf16 too, attention without tensor cores.</summary>
 internal static class ProductWorks
 {
     public static IEnumerable<KernelWork> Of(WorkScale scale)
@@ -20,7 +20,10 @@ internal static class ProductWorks
                     DeviceBuffer a = arrays.Parameter(left), b = arrays.Parameter(right), c = arrays.Result("product", output);
                     return () => device.Matrix.Multiply(shape, a, b, c);
                 },
-                PeerWork.Matrix(m, n, k));
+                PeerWork.Matrix(m, n, k))
+            {
+                Arithmetic = precision => precision == Precision.Bf16 ? Precision.Tf32 : precision,
+            };
         }
 
         AttentionShape attention = new(scale.Batch, scale.LargestImage < 14 ? 7 : 65, 3, 64);
@@ -30,7 +33,10 @@ internal static class ProductWorks
             yield return new KernelWork(
                 "attention", $"attention {(backward ? "backward" : "forward")} {attention.Tokens} tokens 3×64", WorkLimit.Products,
                 _ => ((backward ? 2 : 1) * packed.StorageCount + (backward ? 2 : 1) * result.StorageCount) * sizeof(float), (backward ? 5.0 : 2.0) * attention.MultiplyAdds,
-                (device, arrays) => PrepareAttention(device, arrays, attention, packed, result, backward));
+                (device, arrays) => PrepareAttention(device, arrays, attention, packed, result, backward))
+            {
+                Arithmetic = _ => Precision.Fp32,
+            };
         }
     }
 

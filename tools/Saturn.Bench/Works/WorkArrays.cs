@@ -40,6 +40,9 @@ public sealed class WorkArrays : IDisposable
     /// <summary>Element type of activations, their gradients and filters.</summary>
     public ElementType Activations { get; }
 
+    /// <summary>Whether they are a reference's, against which another device is checked: it may compute what that one does by the way in a pass of its own.</summary>
+    public bool AreReference { get; init; }
+
     /// <summary>Bytes of one activation.</summary>
     public int ActivationBytes => Activations.Size();
 
