@@ -99,10 +99,13 @@ internal static class BandwidthWorks
         int side = Math.Max(4, scale.Image(112));
         PoolingShape shape = new(Math.Max(1, scale.Batch / 4), side, side, scale.Width(64), 3, 3, 2, 2, 1, 1);
         long x = shape.Input.StorageCount, y = shape.Output.StorageCount;
+
+        // Which of a window's pixels has won takes four bits, whatever an implementation keeps.
+        long winnerBytes = (long)Math.Ceiling(Math.Log2(shape.KernelHeight * shape.KernelWidth)) * y / 8;
         foreach (bool backward in (bool[])[false, true])
         {
             yield return new KernelWork(
-                "pooling", $"maximum pooling 3×3 s2 {side}² {(backward ? "backward" : "forward")}", WorkLimit.Memory, element => (x + y) * element + y * sizeof(int), 0,
+                "pooling", $"maximum pooling 3×3 s2 {side}² {(backward ? "backward" : "forward")}", WorkLimit.Memory, element => (x + y) * element + winnerBytes, 0,
                 (device, arrays) =>
                 {
                     DeviceBuffer input = arrays.Activation(shape.Input), winners = arrays.Scratch(y * sizeof(int), ElementType.Int32);

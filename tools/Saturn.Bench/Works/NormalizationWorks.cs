@@ -20,10 +20,12 @@ internal static class NormalizationWorks
                 {
                     string name = $"normalise + {(residual ? "residual + " : "")}ReLU {(backward ? "backward" : "forward")} {image.Channels} {side}²";
 
-                    // Forward: moments read x; the second pass reads x (and the residual) and writes y. Backward: x and dy twice (and the mask's source), then dx (and the residual's gradient).
-                    int passes = (backward, residual) switch { (false, false) => 3, (false, true) => 4, (true, false) => 5, _ => 8 };
+                    // Forward: moments read x; the second pass reads x (and the residual) and writes y. Backward: x and dy twice, then dx. The residual's gradient is written too; which outputs were positive,
+                    // which x alone does not tell then, takes one bit an element in either pass, whatever an implementation reads instead.
+                    int passes = (backward, residual) switch { (false, false) => 3, (false, true) => 4, (true, false) => 5, _ => 6 };
+                    long masks = backward && residual ? 2 * ((image.StorageCount + 7) / 8) : 0;
                     yield return new KernelWork(
-                        "normalization", name, WorkLimit.Memory, element => passes * image.StorageCount * element, 0,
+                        "normalization", name, WorkLimit.Memory, element => passes * image.StorageCount * element + masks, 0,
                         (device, arrays) => backward ? PrepareBackward(device, arrays, image, residual) : PrepareForward(device, arrays, image, residual),
                         PeerWork.Normalization(backward, residual, image), new RatioTarget(2, 2.5));
                 }
