@@ -2,6 +2,7 @@ using Saturn.Bench.Works;
 using Saturn.Emulator;
 using Saturn.Kernels;
 using Saturn.Kernels.Cuda;
+using Saturn.Kernels.Diagnostics;
 
 namespace Saturn.Bench.Gpu;
 
@@ -23,6 +24,11 @@ public static class EditedKernelBench
     /// <exception cref="ArgumentException">No work of the catalog launches the file.</exception>
     public static BenchTable Run(string name, CudaDevice builtIn, CudaDevice edited, int batch, double tolerance, MemoryTraffic? traffic, GpuBenchOptions options)
     {
+        if (IsNeverLaunched(name, builtIn))
+        {
+            throw NotLaunched(name, builtIn);
+        }
+
         WorkScale checkScale = traffic is null ? WorkScale.Check : WorkScale.Tiny;
         IReadOnlyList<KernelWork> checks = KernelCatalog.At(checkScale);
         List<int> touched = [];
@@ -40,10 +46,32 @@ public static class EditedKernelBench
 
         if (touched.Count == 0)
         {
-            throw new ArgumentException($"No kernel of {name} is launched by the works of this bench in {builtIn.Precision.ToString().ToLowerInvariant()}.");
+            throw NotLaunched(name, builtIn);
         }
 
         return traffic is null ? Time(name, builtIn, edited, batch, touched, tolerance, options) : Count(name, builtIn, edited, checks, touched, tolerance, traffic, options);
+    }
+
+    // What the precision decides, without running a work.
+    private static bool IsNeverLaunched(string name, CudaDevice device) => name switch
+    {
+        "convolution_wgmma.cu" => device.Precision != Precision.Bf16,
+        "convolution_tensor.cu" or "convolution_filter_tensor.cu" or "matrix_tensor.cu" or "batch_statistics.cu" => device.Precision == Precision.Fp32,
+        "convolution.cu" or "matrix.cu" => device.Precision != Precision.Fp32,
+        _ => false,
+    };
+
+    private static ArgumentException NotLaunched(string name, CudaDevice device)
+    {
+        string hint = name switch
+        {
+            "convolution_wgmma.cu" =>
+                $" They are launched with --precision bf16 on a device of compute capability 9.0 (this one is {device.Context.Driver.TargetArchitecture(device.Context.Ordinal)}; emulated:sm_90a emulates one) where {EnvironmentVariable.Wgmma.Name}=1 is set (it is {(EnvironmentVariable.Wgmma.IsOn ? "" : "not ")}here).",
+            "convolution_tensor.cu" or "convolution_filter_tensor.cu" or "matrix_tensor.cu" or "batch_statistics.cu" => " They are launched with --precision tf32 or --precision bf16.",
+            "convolution.cu" or "matrix.cu" => " They are launched with --precision fp32.",
+            _ => "",
+        };
+        return new ArgumentException($"No kernel of {name} is launched by the works of this bench in {device.Precision.ToString().ToLowerInvariant()}.{hint}");
     }
 
     /// <summary>Whether a work launches a kernel of the file: runs it.</summary>
@@ -94,7 +122,7 @@ public static class EditedKernelBench
 
             if (builtIn.Context.LaunchCount(name) == before)
             {
-                table.Add(work.Name, "launches none of its kernels at this size", "–", "–", "–", "–");
+                table.Add(work.Name, $"launches none of its kernels at this size{(builtIn.Context.Cublas is null ? "" : $", perhaps as cuBLAS does it ({EnvironmentVariable.Cublas.Name}=off leaves it to Saturn)")}", "–", "–", "–", "–");
                 continue;
             }
 
