@@ -13,7 +13,7 @@ internal static class ConvolutionWorks
         new("resnet18", 32, 3, 64), new("resnet18", 32, 64, 64), new("resnet18", 32, 64, 128, 3, 2), new("resnet18", 16, 128, 128), new("resnet18", 32, 64, 128, 1, 2),
         new("resnet18", 16, 128, 256, 3, 2), new("resnet18", 8, 256, 256), new("resnet18", 16, 128, 256, 1, 2), new("resnet18", 8, 256, 512, 3, 2), new("resnet18", 4, 512, 512),
         new("resnet18", 8, 256, 512, 1, 2),
-        new("width", 32, 24, 24), new("width", 32, 37, 37), new("width", 32, 40, 40), new("width", 32, 56, 56), new("width", 32, 64, 64), new("width", 16, 75, 75),
+        new("width", 32, 13, 13), new("width", 32, 24, 24), new("width", 32, 37, 37), new("width", 32, 40, 40), new("width", 32, 56, 56), new("width", 32, 64, 64), new("width", 16, 75, 75),
         new("width", 16, 219, 219), new("width", 16, 224, 224), new("width", 32, 31, 31), new("width", 16, 65, 65), new("width", 8, 127, 127), new("width", 4, 253, 253),
         new("resnet50", 224, 3, 64, 7, 2), new("resnet50", 56, 64, 64, 1), new("resnet50", 56, 64, 64), new("resnet50", 56, 64, 256, 1), new("resnet50", 56, 256, 64, 1),
         new("resnet50", 56, 256, 128, 1), new("resnet50", 56, 128, 128, 3, 2), new("resnet50", 56, 256, 512, 1, 2), new("resnet50", 28, 128, 512, 1), new("resnet50", 28, 512, 128, 1),
@@ -83,7 +83,7 @@ internal static class ConvolutionWorks
         _ => new RatioTarget(0.6, 0.85),
     };
 
-    private static string Describe(LayerPass pass) => pass switch
+    internal static string Describe(LayerPass pass) => pass switch
     {
         LayerPass.Forward => "forward",
         LayerPass.DataGradient => "data gradient",

@@ -55,6 +55,9 @@ public sealed record WorkScale(int Batch, int LargestImage = int.MaxValue, int L
     /// <summary>Sizes for the emulator.</summary>
     public static WorkScale Tiny { get; } = new(2, 9, 72);
 
+    /// <summary>Sizes at which tests hold counts to their floors: small arrays weigh less beside the large ones than in <see cref="Tiny"/>.</summary>
+    public static WorkScale Counted { get; } = new(4, 16, 64);
+
     /// <summary>The side of an image; even and odd sides stay even and odd.</summary>
     public int Image(int size) => size <= LargestImage ? size : LargestImage - ((LargestImage ^ size) & 1);
 
