@@ -96,6 +96,11 @@ public abstract class Device : IDisposable
     /// <summary>Waits until all issued work has finished.</summary>
     public abstract void Synchronize();
 
+    /// <summary>Does now what would otherwise wait for its first use in the middle of the work: a GPU's kernels are compiled, in parallel. Nothing needs it.</summary>
+    public virtual void Prepare()
+    {
+    }
+
     /// <summary>Something that records work of this device and issues it again as a whole; null where the device cannot.</summary>
     public virtual IRecordedWork? CreateRecording() => null;
 

@@ -72,6 +72,7 @@ public sealed class Trainer : IDisposable
         TotalSteps = stepsPerEpoch * options.Epochs;
         Checkpoint? saved = checkpoint is null ? null : Checkpoint.Read(checkpoint);
         device = Devices.Open(options.Device, options.Threads, options.Precision);
+        device.Prepare();
         try
         {
             ModelRecipe recipe = new(

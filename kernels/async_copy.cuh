@@ -1,4 +1,4 @@
-// Copies from global to shared memory that go on in the background (cp.async, compute capability 8.0 and later).
+// Copies from global to shared memory that go on in the background (cp.async, compute capability 8.0 and later), and addresses for loops that make them.
 #pragma once
 #include "common.cuh"
 
@@ -24,11 +24,52 @@ __device__ inline void copyAsync16(void* shared, const void* global, bool valid)
     copyPartAsync16(shared, global, valid ? 16 : 0);
 }
 
+// Copies all of the 16 bytes, or writes zeros where a bit of `ignored` is set. The test is part of the instruction that makes `ignored`.
+__device__ inline void copyAsync16Unless(uint32 ignored, uint32 sharedAddress, const void* global)
+{
+    asm volatile("{\n\t"
+                 ".reg .pred ignores;\n\t"
+                 "setp.ne.b32 ignores, %0, 0;\n\t"
+                 "cp.async.cg.shared.global [%1], [%2], 16, ignores;\n\t"
+                 "}" ::"r"(ignored), "r"(sharedAddress), "l"(global)
+                 : "memory");
+}
+
+__device__ inline void copyAsync16(uint32 sharedAddress, const void* global)
+{
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(sharedAddress), "l"(global) : "memory");
+}
+
+// The address `chunks` pieces of 16 bytes further on. (Written as a sum the compiler takes the product out of loops, and the sum becomes longer.)
+template <class Pointer>
+__device__ inline Pointer advanced(Pointer address, uint32 chunks)
+{
+    Pointer result;
+    asm("mad.wide.u32 %0, %1, 16, %2;" : "=l"(result) : "r"(chunks), "l"(address));
+    return result;
+}
+
+__device__ inline uint32 sharedAddressOf(const void* shared)
+{
+    return static_cast<uint32>(__cvta_generic_to_shared(shared));
+}
+
+__device__ inline uint4 loadWords(uint32 sharedAddress)
+{
+    uint4 words;
+    asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];" : "=r"(words.x), "=r"(words.y), "=r"(words.z), "=r"(words.w) : "r"(sharedAddress) : "memory");
+    return words;
+}
+
 // Copies one float, or writes zero where it is not valid.
+__device__ inline void copyAsync4(uint32 sharedAddress, const void* global, bool valid)
+{
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(sharedAddress), "l"(global), "r"(valid ? 4 : 0) : "memory");
+}
+
 __device__ inline void copyAsync4(void* shared, const void* global, bool valid)
 {
-    uint32 address = static_cast<uint32>(__cvta_generic_to_shared(shared));
-    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(address), "l"(global), "r"(valid ? 4 : 0) : "memory");
+    copyAsync4(sharedAddressOf(shared), global, valid);
 }
 
 // Ends the group of copies that belong to one step.

@@ -31,6 +31,12 @@ __device__ inline int64 globalThreads()
     return static_cast<int64>(gridDim.x) * blockDim.x;
 }
 
+// The value, for loops: what comes from a shuffle stays in its register, while what was computed from the thread's number is often computed again at every use.
+__device__ inline uint32 inRegister(uint32 value)
+{
+    return __shfl_sync(0xFFFFFFFFu, value, threadIdx.x % lanes);
+}
+
 // Reductions by butterfly: every lane ends with the same bits, whatever the order of execution.
 struct Sum
 {

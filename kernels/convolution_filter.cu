@@ -36,7 +36,8 @@ __device__ inline void filterGradient(const FilterGradientArguments& arguments)
 {
     __shared__ __align__(16) float shared[T::sharedFloats];
     FilterGradientPart<T::rows, T::columns> part(arguments);
-    FilterGradientSource<float, Plain<T::rows>, Plain<T::columns>, depthStep, T::threads> source(arguments, part);
+    __shared__ FilterGradientPixels<T::threads> pixels;
+    FilterGradientSource<float, Plain<T::rows>, Plain<T::columns>, depthStep, T::threads> source(arguments, part, pixels);
     T tile;
     tile.multiply(source, divideUp<int32>(part.pixels, depthStep), shared);
 

@@ -17,9 +17,11 @@
 // Moved: the source from the second-level cache once a tap and a column of tiles, from memory about once; the filters once a row of tiles, cached; the result once. Limits of a multiprocessor per 32
 // bytes of depth, in clocks, on a device with 2,560 operations of mma.sync (bf16) and 128 bytes of shared memory a clock: 128 × 128 and 256 × 64 tiles multiply for 205 and move shared memory for 192
 // and 208; 128 × 64 multiply for 102 and move for 144. From about 64 channels on the large tiles are limited by arithmetic, below by shared memory, 1 × 1 filters by memory.
+// Every product keeps the tensor cores of a scheduler busy for 6.4 clocks, so the loop must not issue more than about five instructions for each: 2.2 to 3.3 in the three largest tiles and about 4.7 in
+// the small ones (bf16), 3.2 to 5.7 and 6.4 to 7.8 (tf32, whose operands are rounded; ./saturn kernels loops). The epilogue with statistics issues 62 for eight values.
 #include "tensor_epilogue.cuh"
 
-extern __shared__ __align__(128) float sharedMemory[];
+extern __shared__ __align__(256) float sharedMemory[]; // the places of a row of 64 floats differ by an exclusive or
 
 template <class T>
 __device__ inline void forward(const TensorConvolutionArguments& arguments)

@@ -25,15 +25,15 @@ struct MultiplyArguments
 };
 
 // Copies one operand's share of a step: all threads take part, each always the same four columns of the stored matrix's share. In shared memory it lies as in global memory,
-// rows outerPitch floats apart where the elements are contiguous, else depthPitch.
-template <Layout layout, int extent, int threads, int outerPitch = extent>
+// rows depthPitch floats apart where the depth is contiguous.
+template <Layout layout, int extent, int threads>
 struct MatrixCopy
 {
     enum
     {
         // Fours of a stored row's share, and the stored rows that all threads together cover at a time.
         fours = layout == Layout::depthInner ? depthQuads : extent / 4,
-        sharedPitch = layout == Layout::depthInner ? depthPitch : outerPitch,
+        sharedPitch = layout == Layout::depthInner ? depthPitch : extent,
         rowsAtOnce = threads / fours,
         storedRows = layout == Layout::depthInner ? extent : depthStep,
     };

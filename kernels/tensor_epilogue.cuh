@@ -85,6 +85,23 @@ __device__ inline uint32 smaller(uint32 a, uint32 b)
     return pair;
 }
 
+// The greater one; NaN if one is.
+template <class Element>
+__device__ inline uint32 greaterOrNaN(uint32 a, uint32 b)
+{
+    uint32 result;
+    if (Element::bytes == 4)
+    {
+        asm("max.NaN.f32 %0, %1, %2;" : "=r"(result) : "r"(a), "r"(b));
+    }
+    else
+    {
+        asm("max.NaN.bf16x2 %0, %1, %2;" : "=r"(result) : "r"(a), "r"(b));
+    }
+
+    return result;
+}
+
 // Which part of a finished tile a thread walks through: one chunk of channels, and every `down`-th row.
 template <class T>
 struct Finish
@@ -330,14 +347,15 @@ __device__ inline void finishObserved(const Finish<T>& finish, float4* scratch, 
     __syncthreads();
 }
 
-// Negative values become exactly +0 under ReLU, whose slope of 0 would give −0.
+// Negative values become exactly +0 under ReLU, whose slope of 0 would give −0; the slope of the identity is 1.
 __device__ inline float rectify(float value, float slope)
 {
     return value < 0.0f ? (slope == 0.0f ? 0.0f : value * slope) : value;
 }
 
-template <class T>
-__device__ inline void finishFolded(const Finish<T>& finish, uint32* active, int32 rowsHere)
+// Rows of the folded pass, with the greatest value, or magnitude, of each channel; NaN where there was one.
+template <class T, bool mapped>
+__device__ inline void finishFoldedRows(const Finish<T>& finish, uint32 (&greatest)[4], int32 rowsHere)
 {
     using Element = typename T::Element;
     const TensorConvolutionArguments& arguments = finish.arguments;
@@ -346,11 +364,15 @@ __device__ inline void finishFolded(const Finish<T>& finish, uint32* active, int
     int32 map[Element::ofChunk];
     finish.ofChannels(scale, arguments.saved + 2 * arguments.outputPitch);
     finish.ofChannels(shift, arguments.saved + 3 * arguments.outputPitch);
-    finish.residualChannels(map);
-    uint32 bits = 0;
-    int32 last = finish.writes ? rowsHere : 0;
+    if (mapped)
+    {
+        finish.residualChannels(map);
+    }
+
+    float slope = arguments.rectifies != 0 ? arguments.slope : 1.0f;
+    uint32 compared = arguments.activity.magnitude == 0 ? 0xFFFFFFFFu : Element::bytes == 4 ? 0x7FFFFFFFu : 0x7FFF7FFFu;
 #pragma unroll 2
-    for (int32 row = finish.firstRow(); row < last; row += Finish<T>::down)
+    for (int32 row = finish.firstRow(); row < rowsHere; row += Finish<T>::down)
     {
         Values<Element> value;
         finish.load(value, row);
@@ -358,31 +380,47 @@ __device__ inline void finishFolded(const Finish<T>& finish, uint32* active, int
         if (arguments.residual != nullptr)
         {
             const char* from = finish.residual(finish.positions[row]);
-            if (arguments.map == nullptr)
+            if (mapped)
             {
-                residual.load(from + finish.channelOfAll * Element::bytes);
+                residual.gather(from, map);
             }
             else
             {
-                residual.gather(from, map);
+                residual.load(from + finish.channelOfAll * Element::bytes);
             }
         }
 
 #pragma unroll
         for (int i = 0; i < Element::ofChunk; i++)
         {
-            float sum = fmaf(value.values[i], scale[i], shift[i]) + residual.values[i];
-            value.values[i] = arguments.rectifies != 0 ? rectify(sum, arguments.slope) : sum;
+            value.values[i] = rectify(fmaf(value.values[i], scale[i], shift[i]) + residual.values[i], slope);
         }
 
         uint4 words = finish.words(value);
         *finish.target(row) = words;
-        value.unpack(words);
+        uint32 all[4] = {words.x, words.y, words.z, words.w};
 #pragma unroll
-        for (int i = 0; i < Element::ofChunk; i++)
+        for (int i = 0; i < 4; i++)
         {
-            bits |= i < finish.channels && isActive(arguments.activity, value.values[i]) ? 1u << i : 0u;
+            greatest[i] = greaterOrNaN<Element>(greatest[i], all[i] & compared);
         }
+    }
+}
+
+template <class T>
+__device__ inline void finishFolded(const Finish<T>& finish, uint32* active, int32 rowsHere)
+{
+    using Element = typename T::Element;
+    const TensorConvolutionArguments& arguments = finish.arguments;
+    uint32 nothing = Element::bytes == 4 ? 0xFF800000u : 0xFF80FF80u;
+    uint32 greatest[4] = {nothing, nothing, nothing, nothing};
+    if (finish.writes && arguments.map != nullptr)
+    {
+        finishFoldedRows<T, true>(finish, greatest, rowsHere);
+    }
+    else if (finish.writes)
+    {
+        finishFoldedRows<T, false>(finish, greatest, rowsHere);
     }
 
     if (arguments.activity.flags == nullptr)
@@ -396,8 +434,17 @@ __device__ inline void finishFolded(const Finish<T>& finish, uint32* active, int
     }
 
     __syncthreads();
-    if (bits != 0)
+    if (finish.writes && finish.firstRow() < rowsHere)
     {
+        Values<Element> values;
+        values.unpack(make_uint4(greatest[0], greatest[1], greatest[2], greatest[3]));
+        uint32 bits = 0;
+#pragma unroll
+        for (int i = 0; i < Element::ofChunk; i++)
+        {
+            bits |= i < finish.channels && isActive(arguments.activity, values.values[i]) ? 1u << i : 0u;
+        }
+
         atomicOr(active + threadIdx.x % Finish<T>::across, bits);
     }
 

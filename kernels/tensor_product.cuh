@@ -6,9 +6,10 @@
 //
 // An operand in shared memory, with extent elements:
 //   Bf16Outer   [32 depths][extent]      16-byte chunks of a row exchanged (chunk XOR depth), so that the eight rows of an ldmatrix lie in different banks
-//   Tf32Outer   [16 depths][extent + 8]  a lane reads four neighbouring elements of a depth at once; eight floats of slack put the four depths of a warp's read into
-//                                        different banks. Neighbours belong to different fragments, so element() says which one a sum is of.
+//   Tf32Outer   [16 depths][extent]      a lane reads four neighbouring elements of a depth at once; chunks are exchanged (chunk XOR 2·depth), so that the four depths of a
+//                                        warp's read lie in different banks. Neighbours belong to different fragments, see NeighbourOrder.
 //   Tf32Inner   [extent][16 depths + 4]  as global memory has a matrix with contiguous depth; read by ldmatrix
+// A warp's reads of a step differ from the share's beginning by a constant of the thread, by immediates, and for Bf16Outer by an exclusive or: rowsOffset, columnsOffset and load….
 // Operands of tf32 are rounded to nearest when they are read from shared memory.
 #pragma once
 #include "tensor_core.cuh"
@@ -74,28 +75,39 @@ struct Bf16Outer
         return depth * rowBytes + exchanged * 16;
     }
 
-    template <int fragments>
-    __device__ static void loadRows(const char* share, int32 first, int32 depth, uint32 (&a)[fragments][4])
+    // Two chunks further on are 32 bytes exclusive-ored to the address: a warp's elements begin at a multiple of the chunks that it reads, and 16 depths later the exchange is the same.
+    __device__ static int32 rowsOffset(int32 first)
     {
         int32 matrix = threadIdx.x % lanes / 8;
-        int32 line = depth + threadIdx.x % 8 + 8 * (matrix / 2);
+        return offset(threadIdx.x % 8 + 8 * (matrix / 2), first / 8 + matrix % 2);
+    }
+
+    __device__ static int32 columnsOffset(int32 first)
+    {
+        int32 matrix = threadIdx.x % lanes / 8;
+        return offset(threadIdx.x % 8 + 8 * (matrix % 2), first / 8 + matrix / 2);
+    }
+
+    template <int fragments>
+    __device__ static void loadRows(uint32 address, int depth, uint32 (&a)[fragments][4])
+    {
+        static_assert(fragments <= 4, "the exclusive or stays within eight chunks");
 #pragma unroll
         for (int i = 0; i < fragments; i++)
         {
-            loadMatricesTransposed(a[i], share + offset(line, first / 8 + 2 * i + matrix % 2));
+            loadMatricesTransposed(a[i], (address ^ i * 32) + depth * rowBytes);
         }
     }
 
     template <int fragments>
-    __device__ static void loadColumns(const char* share, int32 first, int32 depth, uint32 (&b)[fragments][2])
+    __device__ static void loadColumns(uint32 address, int depth, uint32 (&b)[fragments][2])
     {
-        int32 matrix = threadIdx.x % lanes / 8;
-        int32 line = depth + threadIdx.x % 8 + 8 * (matrix % 2);
+        static_assert(fragments <= 8, "the exclusive or stays within eight chunks");
 #pragma unroll
         for (int i = 0; i < fragments; i += 2)
         {
             uint32 pair[4];
-            loadMatricesTransposed(pair, share + offset(line, first / 8 + i + matrix / 2));
+            loadMatricesTransposed(pair, (address ^ i * 16) + depth * rowBytes);
             b[i][0] = pair[0];
             b[i][1] = pair[1];
             b[i + 1][0] = pair[2];
@@ -127,24 +139,21 @@ struct Tf32Outer : Tf32
     enum
     {
         extent = elements,
-        pitch = elements + 8,
         chunks = elements / 4,
-        rowBytes = pitch * 4,
+        rowBytes = elements * 4,
         bytes = depths * rowBytes,
     };
 
-    static_assert(elements % 32 == 0, "the banks of four depths fit into each other");
+    static_assert(elements % 32 == 0, "eight chunks at a time are exchanged");
 
-    __device__ static int32 offset(int32 depth, int32 chunk) { return depth * rowBytes + chunk * 16; }
+    __device__ static int32 offset(int32 depth, int32 chunk) { return depth * rowBytes + (chunk ^ 2 * (depth & 3)) * 16; }
 
-    // Elements 4·group to 4·group + 3 of each 32, at the two depths of this lane.
-    __device__ static float4 read(const char* share, int32 first, int32 depth)
-    {
-        return *reinterpret_cast<const float4*>(share + (depth + lanePlace()) * rowBytes + (first + 4 * laneGroup()) * 4);
-    }
+    // Elements 4·group to 4·group + 3 of the first 32, at the first of the two depths of this lane. The exchange is the same for all that it reads.
+    __device__ static int32 rowsOffset(int32 first) { return offset(lanePlace(), first / 4 + laneGroup()); }
+    __device__ static int32 columnsOffset(int32 first) { return rowsOffset(first); }
 
     template <int fragments>
-    __device__ static void loadRows(const char* share, int32 first, int32 depth, uint32 (&a)[fragments][4])
+    __device__ static void loadRows(uint32 address, int depth, uint32 (&a)[fragments][4])
     {
 #pragma unroll
         for (int i = 0; i < fragments; i += 2)
@@ -152,17 +161,17 @@ struct Tf32Outer : Tf32
 #pragma unroll
             for (int half = 0; half < 2; half++)
             {
-                float4 values = read(share, first + 16 * i, depth + 4 * half);
-                a[i][2 * half] = roundToTf32(values.x);
-                a[i][2 * half + 1] = roundToTf32(values.y);
-                a[i + 1][2 * half] = roundToTf32(values.z);
-                a[i + 1][2 * half + 1] = roundToTf32(values.w);
+                uint4 values = loadWords(address + 16 * i * 4 + (depth + 4 * half) * rowBytes);
+                a[i][2 * half] = roundToTf32(__uint_as_float(values.x));
+                a[i][2 * half + 1] = roundToTf32(__uint_as_float(values.y));
+                a[i + 1][2 * half] = roundToTf32(__uint_as_float(values.z));
+                a[i + 1][2 * half + 1] = roundToTf32(__uint_as_float(values.w));
             }
         }
     }
 
     template <int fragments>
-    __device__ static void loadColumns(const char* share, int32 first, int32 depth, uint32 (&b)[fragments][2])
+    __device__ static void loadColumns(uint32 address, int depth, uint32 (&b)[fragments][2])
     {
 #pragma unroll
         for (int i = 0; i < fragments; i += 4)
@@ -170,11 +179,11 @@ struct Tf32Outer : Tf32
 #pragma unroll
             for (int half = 0; half < 2; half++)
             {
-                float4 values = read(share, first + 8 * i, depth + 4 * half);
-                b[i][half] = roundToTf32(values.x);
-                b[i + 1][half] = roundToTf32(values.y);
-                b[i + 2][half] = roundToTf32(values.z);
-                b[i + 3][half] = roundToTf32(values.w);
+                uint4 values = loadWords(address + 8 * i * 4 + (depth + 4 * half) * rowBytes);
+                b[i][half] = roundToTf32(__uint_as_float(values.x));
+                b[i + 1][half] = roundToTf32(__uint_as_float(values.y));
+                b[i + 2][half] = roundToTf32(__uint_as_float(values.z));
+                b[i + 3][half] = roundToTf32(__uint_as_float(values.w));
             }
         }
     }
@@ -188,21 +197,34 @@ struct Tf32Inner : Tf32
     enum
     {
         extent = elements,
-        pitch = depthPitch,
-        rowBytes = pitch * 4,
+        chunks = depths / 4, // of a row
+        rowBytes = depthPitch * 4,
         bytes = elements * rowBytes,
     };
 
-    template <int fragments>
-    __device__ static void loadRows(const char* share, int32 first, int32 depth, uint32 (&a)[fragments][4])
+    // Where the chunk of four depths lies.
+    __device__ static int32 offset(int32 element, int32 chunk) { return element * rowBytes + chunk * 16; }
+
+    __device__ static int32 rowsOffset(int32 first)
     {
         int32 matrix = threadIdx.x % lanes / 8;
-        const char* mine = share + (first + threadIdx.x % 8 + 8 * (matrix % 2)) * rowBytes + (depth + 4 * (matrix / 2)) * 4;
+        return offset(first + threadIdx.x % 8 + 8 * (matrix % 2), matrix / 2);
+    }
+
+    __device__ static int32 columnsOffset(int32 first)
+    {
+        int32 matrix = threadIdx.x % lanes / 8;
+        return offset(first + threadIdx.x % 8 + 8 * (matrix / 2), matrix % 2);
+    }
+
+    template <int fragments>
+    __device__ static void loadRows(uint32 address, int depth, uint32 (&a)[fragments][4])
+    {
 #pragma unroll
         for (int i = 0; i < fragments; i++)
         {
             uint32 values[4];
-            loadMatrices(values, mine + 16 * i * rowBytes);
+            loadMatrices(values, address + 16 * i * rowBytes + depth * 4);
 #pragma unroll
             for (int j = 0; j < 4; j++)
             {
@@ -212,15 +234,13 @@ struct Tf32Inner : Tf32
     }
 
     template <int fragments>
-    __device__ static void loadColumns(const char* share, int32 first, int32 depth, uint32 (&b)[fragments][2])
+    __device__ static void loadColumns(uint32 address, int depth, uint32 (&b)[fragments][2])
     {
-        int32 matrix = threadIdx.x % lanes / 8;
-        const char* mine = share + (first + threadIdx.x % 8 + 8 * (matrix / 2)) * rowBytes + (depth + 4 * (matrix % 2)) * 4;
 #pragma unroll
         for (int i = 0; i < fragments; i += 2)
         {
             uint32 values[4];
-            loadMatrices(values, mine + 8 * i * rowBytes);
+            loadMatrices(values, address + 8 * i * rowBytes + depth * 4);
 #pragma unroll
             for (int j = 0; j < 4; j++)
             {
@@ -282,7 +302,8 @@ struct TensorProduct
         return sums[rowFragment][Right::Order::fragment(run, i)][2 * half + Right::Order::place(run, i)];
     }
 
-    // Sums over `steps` steps of depth. The source issues the copies of its next step: source.copy(left, right).
+    // Sums over `steps` steps of depth. The source issues the copies of its next step, source.copy(left, right) with addresses in shared memory; beyond the last step it is asked for three more, which
+    // nobody reads.
     template <class Source>
     __device__ void multiply(Source& source, int32 steps, char* shared)
     {
@@ -300,59 +321,46 @@ struct TensorProduct
             }
         }
 
-        int32 issued = 0;
-#pragma unroll
-        for (int stage = 0; stage < sharesUnderWay - 1; stage++)
+        uint32 reading = sharedAddressOf(shared);
+        uint32 writing = reading;
+        uint32 last = reading + (sharesUnderWay - 1) * stageBytes;
+#pragma unroll 1
+        for (; writing != last; writing += stageBytes)
         {
-            if (issued < steps)
-            {
-                issue(source, shared + stage * stageBytes);
-            }
-
-            issued++;
+            source.copy(writing, writing + Left::bytes);
             commitCopies();
         }
 
-        char* reading = shared;
-        char* last = shared + (sharesUnderWay - 1) * stageBytes;
-        char* writing = last;
+        uint32 leftOffset = inRegister(Left::rowsOffset(warpRow()));
+        uint32 rightOffset = inRegister(Left::bytes + Right::columnsOffset(warpColumn()));
 #pragma unroll 1
         for (int32 step = 0; step < steps; step++)
         {
             // After the barrier all threads' copies of this step are there, and nobody reads the share before it any more: it may be overwritten.
             waitCopies<sharesUnderWay - 2>();
             __syncthreads();
-            if (issued < steps)
-            {
-                issue(source, writing);
-            }
-
-            issued++;
+            source.copy(writing, writing + Left::bytes);
             commitCopies();
-            writing = writing == last ? shared : writing + stageBytes;
 #pragma unroll
             for (int depth = 0; depth < depths; depth += Left::instructionDepths)
             {
-                accumulate(reading, depth);
+                accumulate(reading + leftOffset, reading + rightOffset, depth);
             }
 
-            reading = reading == last ? shared : reading + stageBytes;
+            writing = reading;
+            reading = reading == last ? last - (sharesUnderWay - 1) * stageBytes : reading + stageBytes;
         }
+
+        waitCopies<0>();
     }
 
 private:
-    template <class Source>
-    __device__ static void issue(Source& source, char* share)
-    {
-        source.copy(reinterpret_cast<typename Left::Element*>(share), reinterpret_cast<typename Right::Element*>(share + Left::bytes));
-    }
-
-    __device__ void accumulate(const char* share, int32 depth)
+    __device__ void accumulate(uint32 left, uint32 right, int depth)
     {
         uint32 a[rowFragments][4];
         uint32 b[columnFragments][2];
-        Left::loadRows(share, warpRow(), depth, a);
-        Right::loadColumns(share + Left::bytes, warpColumn(), depth, b);
+        Left::loadRows(left, depth, a);
+        Right::loadColumns(right, depth, b);
 #pragma unroll
         for (int i = 0; i < rowFragments; i++)
         {

@@ -103,7 +103,7 @@ struct TensorTile
 
     static_assert(stepChunks == 4 || stepChunks == 8, "a step has 4 or 8 chunks");
     static_assert(linesAtOnce % 8 == 0, "a thread's lines have the same spread");
-    static_assert((pairs & (pairs - 1)) == 0 && leftBytes % 128 == 0 && stageBytes % 128 == 0, "places of a side differ by an exclusive or");
+    static_assert((pairs & (pairs - 1)) == 0 && leftBytes % 256 == 0 && stageBytes % 256 == 0, "places of a side differ by an exclusive or");
     static_assert(stagedBytes + warps * tileColumns * 16 <= pipelineBytes, "the epilogue works in the pipeline's memory");
 
     // Two chunks of depth: A by blocks of 16 rows, B by pairs of 8 columns.

@@ -369,15 +369,15 @@ internal sealed unsafe partial class Decoder
 
     private void DecodeHalf()
     {
-        Allow("rn", "approx");
+        Allow("rn", "approx", "NaN");
         HalfOperation operation = Parts[0] switch
         {
             "add" => HalfOperation.Add,
             "sub" => HalfOperation.Subtract,
             "mul" => HalfOperation.Multiply,
             "fma" => HalfOperation.FusedMultiplyAdd,
-            "min" => HalfOperation.Minimum,
-            "max" => HalfOperation.Maximum,
+            "min" => source.Has("NaN") ? HalfOperation.MinimumNaN : HalfOperation.Minimum,
+            "max" => source.Has("NaN") ? HalfOperation.MaximumNaN : HalfOperation.Maximum,
             "neg" => HalfOperation.Negate,
             "abs" => HalfOperation.Absolute,
             "ex2" => HalfOperation.ExponentialBase2,

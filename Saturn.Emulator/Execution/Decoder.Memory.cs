@@ -232,7 +232,7 @@ internal sealed unsafe partial class Decoder
         };
     }
 
-    // cp.async.ca|cg.shared.global{hints} [dst], [src], size{, src-size}; cp.async.commit_group; cp.async.wait_group n; cp.async.wait_all
+    // cp.async.ca|cg.shared.global{hints} [dst], [src], size{, src-size | ignore-src}; cp.async.commit_group; cp.async.wait_group n; cp.async.wait_all
     private void DecodeAsynchronousCopy()
     {
         if (Parts[1] != "async" || Parts.Length < 3)
@@ -273,7 +273,15 @@ internal sealed unsafe partial class Decoder
         }
 
         result.Size = (byte)PtxLiteral.Parse(Operands[2].Text, out _);
-        result.B = Operands.Length > 3 ? Input(Operands[3], "u32") : -1;
+        if (Operands.Length > 3 && IsPredicate(Operands[3]))
+        {
+            SourcePredicate(Operands[3]);
+        }
+        else if (Operands.Length > 3)
+        {
+            result.B = Input(Operands[3], "u32");
+        }
+
         result.Handler = &AsynchronousHandlers.Copy;
     }
 

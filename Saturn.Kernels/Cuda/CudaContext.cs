@@ -19,6 +19,7 @@ public sealed unsafe class CudaContext : IDisposable
     private readonly nint handle;
     private readonly KernelReplacement? replacement;
     private bool? allowsLargeArguments;
+    private int compilations;
     private bool disposed;
 
     internal CudaContext(ICudaDriver driver, int ordinal, KernelReplacement? replacement = null)
@@ -66,6 +67,9 @@ public sealed unsafe class CudaContext : IDisposable
 
     /// <summary>Who compares what is issued in one step with what was issued in the one before; null most of the time.</summary>
     internal CudaIssueLog? IssueLog { get; set; }
+
+    /// <summary>Files that were compiled so far, or found compiled.</summary>
+    internal int Compilations => compilations;
 
     /// <summary>Launches so far of the kernels of one file, or of all; a graph's replays are not among them.</summary>
     /// <param name="fileName">The file's name, such as <c>elementwise.cu</c>; null for all.</param>
@@ -121,12 +125,13 @@ public sealed unsafe class CudaContext : IDisposable
         Driver.Launch(function, geometry, arguments, argumentBytes, Stream);
     }
 
-    internal nint LoadModule(KernelSource source)
+    /// <summary>Compiles the files of all modules that are not loaded yet, in parallel.</summary>
+    internal void CompileModules() => Parallel.ForEach(modules, module => module.Compile());
+
+    internal CompiledModule Compile(KernelSource source)
     {
-        MakeCurrent();
-        CompiledModule compiled = compiler.Value.Compile(source, new KernelTarget(Driver.TargetArchitecture(Ordinal)));
-        ModuleReport.Show(source, compiled);
-        return Driver.LoadModule(compiled.Image, compiled.SourceName);
+        Interlocked.Increment(ref compilations);
+        return compiler.Value.Compile(source, new KernelTarget(Driver.TargetArchitecture(Ordinal)));
     }
 
     /// <summary>Waits for the stream, unloads the modules, frees the memory and releases the context.</summary>

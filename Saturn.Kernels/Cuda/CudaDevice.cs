@@ -175,6 +175,13 @@ public sealed unsafe class CudaDevice : Device
     }
 
     /// <inheritdoc/>
+    public override void Prepare()
+    {
+        ObjectDisposedException.ThrowIf(disposed, this);
+        context.CompileModules();
+    }
+
+    /// <inheritdoc/>
     public override IRecordedWork CreateRecording() => new CudaGraph(context);
 
     /// <inheritdoc/>

@@ -79,12 +79,12 @@ internal sealed class CudaMatrix : IMatrixKernels
         kernel.Launch(arguments, new LaunchGeometry(tiles, 1, (uint)shape.Batch, Threads, SharedBytes: (uint)SharedBytes(tile, transposition)));
     }
 
-    // Dynamic shared memory: four shares of 16 depths, in rows of 20 floats where the depth is contiguous, else in rows of the tile's elements and 8 floats more.
+    // Dynamic shared memory: four shares of 16 depths, in rows of 20 floats where the depth is contiguous, else in rows of the tile's elements.
     private int SharedBytes(CudaTile tile, int transposition)
     {
         return tensorCores ? 4 * (Share(tile.Rows, (transposition & 1) == 0) + Share(tile.Columns, (transposition & 2) != 0)) : 0;
 
-        static int Share(int elements, bool depthInner) => depthInner ? elements * 20 * sizeof(float) : 16 * (elements + 8) * sizeof(float);
+        static int Share(int elements, bool depthInner) => depthInner ? elements * 20 * sizeof(float) : 16 * elements * sizeof(float);
     }
 
     private static int IsAligned(DeviceBuffer matrix, int pitch, long batchStride) => matrix.Address % 16 == 0 && pitch % 4 == 0 && batchStride % 4 == 0 ? 1 : 0;

@@ -8,6 +8,7 @@ public sealed class CudaModule
     private readonly KernelSource? source;
     private readonly byte[] image = [];
     private readonly string imageName = "";
+    private CompiledModule? compiled;
     private nint module;
 
     internal CudaModule(CudaContext context, KernelSource source)
@@ -42,7 +43,7 @@ public sealed class CudaModule
         Context.MakeCurrent();
         if (module == 0)
         {
-            module = source is null ? Context.Driver.LoadModule(image, imageName) : Context.LoadModule(source);
+            module = source is null ? Context.Driver.LoadModule(image, imageName) : LoadSource(source);
         }
 
         nint function = Context.Driver.GetFunction(module, name);
@@ -53,6 +54,24 @@ public sealed class CudaModule
         }
 
         return function;
+    }
+
+    /// <summary>Compiles the file, unless that is done. Other modules may be compiled at the same time.</summary>
+    internal void Compile()
+    {
+        if (source is not null && module == 0)
+        {
+            compiled ??= Context.Compile(source);
+        }
+    }
+
+    private nint LoadSource(KernelSource file)
+    {
+        Compile();
+        CompiledModule code = compiled!;
+        compiled = null;
+        ModuleReport.Show(file, code);
+        return Context.Driver.LoadModule(code.Image, code.SourceName);
     }
 
     internal void Unload()

@@ -8,7 +8,6 @@ internal sealed class CudaTensorFilterGradient
 {
     private const int Threads = 128;
     private const int SharedBytesPerElement = 256;
-    private const int SlackOfTf32 = 16;
 
     // By tile.
     private readonly CudaKernel<FilterGradientArguments>[] bf16;
@@ -17,11 +16,11 @@ internal sealed class CudaTensorFilterGradient
     public CudaTensorFilterGradient(CudaContext context)
     {
         CudaModule module = context.Module(KernelSource.BuiltIn("convolution_filter_tensor.cu", typeof(FilterGradientArguments)));
-        bf16 = Kernels("filterGradientBf16_", ElementType.BFloat16);
-        tf32 = Kernels("filterGradientTf32_", ElementType.Float32);
+        bf16 = Kernels("filterGradientBf16_");
+        tf32 = Kernels("filterGradientTf32_");
 
-        CudaKernel<FilterGradientArguments>[] Kernels(string name, ElementType type) =>
-            [.. FilterGradientPlan.Tiles.Select(tile => module.Kernel<FilterGradientArguments>($"{name}{tile.Rows}x{tile.Columns}", SharedBytes(tile, type)))];
+        CudaKernel<FilterGradientArguments>[] Kernels(string name) =>
+            [.. FilterGradientPlan.Tiles.Select(tile => module.Kernel<FilterGradientArguments>($"{name}{tile.Rows}x{tile.Columns}", SharedBytes(tile)))];
     }
 
     /// <summary>Leaves the parts of ∂w, each laid out as the weight with zero padding, one after the other.</summary>
@@ -41,8 +40,8 @@ internal sealed class CudaTensorFilterGradient
         arguments.ColumnTiles = tile.Across(columns);
         CudaKernel<FilterGradientArguments> kernel = (type == ElementType.BFloat16 ? bf16 : tf32)[plan.Tile];
         uint tiles = checked((uint)tile.Count(shape.GroupOutputChannels, columns));
-        kernel.Launch(arguments, new LaunchGeometry(tiles, (uint)plan.Splits, (uint)shape.Groups, Threads, SharedBytes: (uint)SharedBytes(tile, type)));
+        kernel.Launch(arguments, new LaunchGeometry(tiles, (uint)plan.Splits, (uint)shape.Groups, Threads, SharedBytes: (uint)SharedBytes(tile)));
     }
 
-    private static int SharedBytes(CudaTile tile, ElementType type) => SharedBytesPerElement * (tile.Rows + tile.Columns + (type == ElementType.BFloat16 ? 0 : SlackOfTf32));
+    private static int SharedBytes(CudaTile tile) => SharedBytesPerElement * (tile.Rows + tile.Columns);
 }

@@ -231,7 +231,10 @@ public sealed unsafe class LibCudaDriver : ICudaDriver
         RequireTensorMaps(cuda.TensorMapEncodeTiled);
         byte* storage = stackalloc byte[2 * sizeof(TensorMap)];
         TensorMap* map = Aligned(storage);
-        fixed (ulong* sizes = source.Sizes, strides = source.Strides)
+
+        // Of one dimension there are no strides, but the driver may want an address.
+        ReadOnlySpan<ulong> distances = source.Strides.Length > 0 ? source.Strides : [0];
+        fixed (ulong* sizes = source.Sizes, strides = distances)
         fixed (uint* boxes = box, steps = source.Steps)
         {
             int result = cuda.TensorMapEncodeTiled(

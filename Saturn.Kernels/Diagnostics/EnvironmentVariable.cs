@@ -55,6 +55,11 @@ public sealed record EnvironmentVariable(string Name, string Values, string Defa
     public static EnvironmentVariable Nvrtc { get; } = new(
         "SATURN_NVRTC", "a library or its folder", "searched for", "NVIDIA's run-time compiler for GPU kernels (NVRTC 11.8, 12 or 13); `tools/install-nvrtc.sh` installs one.");
 
+    /// <summary>The program that prints machine code.</summary>
+    public static EnvironmentVariable Nvdisasm { get; } = new(
+        "SATURN_NVDISASM", "a program or its folder", "searched for",
+        "nvdisasm, the disassembler of the CUDA toolkit, which `saturn kernels` and tests of machine code need; `tools/install-nvrtc.sh --disassembler` installs one.");
+
     /// <summary>The driver's library.</summary>
     public static EnvironmentVariable CudaDriver { get; } = new("SATURN_CUDA_DRIVER", "a library", "searched for", "The CUDA driver's library.");
 
@@ -86,7 +91,7 @@ public sealed record EnvironmentVariable(string Name, string Values, string Defa
 
     /// <summary>All variables, in the order of the documentation.</summary>
     public static IReadOnlyList<EnvironmentVariable> All { get; } =
-        [Device, Debug, Sync, Validate, Leaks, Trace, CacheDirectory, Dump, Nvrtc, CudaDriver, Cublas, Wgmma, PeerPython, Data, TestDevices, RequireNvrtc];
+        [Device, Debug, Sync, Validate, Leaks, Trace, CacheDirectory, Dump, Nvrtc, Nvdisasm, CudaDriver, Cublas, Wgmma, PeerPython, Data, TestDevices, RequireNvrtc];
 
     /// <summary>The text it holds; null where it is not set or empty.</summary>
     public string? Value => Environment.GetEnvironmentVariable(Name) is { Length: > 0 } value ? value : null;

@@ -133,6 +133,9 @@ public sealed class ObservedDevice : Device
     public override void Synchronize() => Inner.Synchronize();
 
     /// <inheritdoc/>
+    public override void Prepare() => Inner.Prepare();
+
+    /// <inheritdoc/>
     protected override void Dispose(bool disposing)
     {
         if (disposed)

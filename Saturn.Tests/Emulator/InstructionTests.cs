@@ -1,7 +1,6 @@
 using NUnit.Framework;
 using Saturn.Emulator;
 using Saturn.Kernels.Cuda;
-using Saturn.Tests.Architecture;
 
 namespace Saturn.Tests.Emulator;
 
@@ -37,7 +36,7 @@ public abstract unsafe class InstructionTest(string driverName)
     private nint context;
     private nint stream;
 
-    protected static string Folder { get; } = Path.Combine(FloorTests.Root, "Saturn.Tests", "Emulator", "Instructions");
+    protected static string Folder { get; } = Path.Combine(AppContext.BaseDirectory, "Emulator", "Instructions");
 
     [OneTimeSetUp]
     public void Open()

@@ -1,6 +1,7 @@
 using System.Runtime.InteropServices;
 using NUnit.Framework;
 using Saturn.Kernels;
+using Saturn.Kernels.Cuda;
 using Saturn.Kernels.Families;
 
 namespace Saturn.Tests.Kernels;
@@ -20,6 +21,12 @@ public abstract class KernelTest(string deviceName)
     private readonly List<DeviceBuffer> owned = [];
 
     protected Device Device { get; private set; } = null!;
+
+    /// <summary>
+    /// A tolerance of sums of float32 products on tensor cores: hardware cuts every sum off where the emulator rounds, so that errors of a thousand products have one sign and add up.
+    /// </summary>
+    protected double TensorCoreTolerance(double exactSums) =>
+        Device is CudaDevice { Context.Driver.IsEmulated: false } && Device.Precision != Precision.Fp32 ? Math.Max(exactSums, 5e-6) : exactSums;
 
     [SetUp]
     public void OpenDevice()

@@ -23,8 +23,8 @@ public sealed class MatrixTests(string device) : KernelTest(device)
     public void Products_are_the_definition([ValueSource(nameof(Sizes))] (int, int, int) size, [ValueSource(nameof(Transpositions))] (bool, bool) transposition)
     {
         MatrixShape shape = Packed(size, transposition);
-        Check(shape, RandomValues, 1, 0, 1e-6);
-        Check(shape, RandomValues, -0.5f, 0.25f, 1e-6);
+        Check(shape, RandomValues, 1, 0, TensorCoreTolerance(1e-6));
+        Check(shape, RandomValues, -0.5f, 0.25f, TensorCoreTolerance(1e-6));
     }
 
     [Test]

@@ -387,7 +387,7 @@ public sealed class TensorConvolutionTests(string device) : KernelTest(device)
         AssertElements(tiles, expected, 5e-6, "statistics of tiles", 0.1);
     }
 
-    private double Tolerance => Device.Precision == Precision.Bf16 ? 3e-4 : 2e-6;
+    private double Tolerance => Device.Precision == Precision.Bf16 ? 3e-4 : TensorCoreTolerance(2e-6);
 
     private float[] Forward(ConvolutionShape shape, DeviceBuffer input, DeviceBuffer weight, DeviceBuffer bias)
     {

@@ -43,7 +43,7 @@ internal static class InfoCommand
                 Console.WriteLine(line);
             }
 
-            PrintNvrtc();
+            PrintCompiler();
             Console.WriteLine($"models: {string.Join(", ", ModelFactory.Names)}");
             string[] set = [.. EnvironmentVariable.All.Where(variable => variable.Value is not null).Select(variable => $"{variable.Name}={variable.Value}")];
             Console.WriteLine($"environment: {(set.Length == 0 ? "nothing set" : string.Join(' ', set))}; all variables: saturn info --environment");
@@ -52,7 +52,7 @@ internal static class InfoCommand
         return command;
     }
 
-    private static void PrintNvrtc()
+    private static void PrintCompiler()
     {
         try
         {
@@ -60,6 +60,16 @@ internal static class InfoCommand
             Console.WriteLine($"NVRTC {compiler.NvrtcVersion}: {compiler.NvrtcPath}");
         }
         catch (NvrtcNotFoundException exception)
+        {
+            Console.WriteLine(exception.Message);
+        }
+
+        try
+        {
+            Disassembler disassembler = Disassembler.Find();
+            Console.WriteLine($"nvdisasm {disassembler.Version}: {disassembler.Path}");
+        }
+        catch (Exception exception) when (exception is NvdisasmNotFoundException or InvalidOperationException)
         {
             Console.WriteLine(exception.Message);
         }

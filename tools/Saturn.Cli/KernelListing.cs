@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Text;
 using Saturn.Kernels.Cuda.Compilation;
 
@@ -9,7 +8,7 @@ internal static class KernelListing
 {
     public static string Of(KernelCompiler compiler, string name, KernelTarget target)
     {
-        (KernelSource source, string? kernel) = Find(compiler, name);
+        (KernelSource source, string? kernel) = Find(compiler, name, target);
         CompiledModule module = compiler.Compile(source, target);
         if (module.IsPtx)
         {
@@ -24,21 +23,27 @@ internal static class KernelListing
         }
 
         text.AppendLine($"// {module.Image.Length} bytes of machine code for {module.Architecture}");
-        if (FindDisassembler() is { } disassembler)
+        try
         {
-            return text.Append(Disassemble(disassembler, module.Image)).ToString();
+            string assembly = Disassembler.Find().Listing(module);
+            return text.Append(kernel is null ? assembly : MachineListing.Section(assembly, kernel)).ToString();
+        }
+        catch (NvdisasmNotFoundException exception)
+        {
+            text.AppendLine($"// {exception.Message}");
         }
 
         KernelTarget ptx = new($"compute_{module.Architecture["sm_".Length..]}");
-        text.AppendLine($"// nvdisasm, which prints machine code, is not on the PATH; this is the PTX for {ptx}");
+        text.AppendLine($"// This is the PTX for {ptx}:");
         string listing = compiler.Compile(source, ptx).PtxText();
         return text.Append(kernel is null ? listing : Entry(listing, kernel)).ToString();
     }
 
-    private static (KernelSource Source, string? Kernel) Find(KernelCompiler compiler, string name)
+    /// <summary>A file by its name, or the file of a kernel.</summary>
+    /// <exception cref="ArgumentException">There is neither.</exception>
+    internal static (KernelSource Source, string? Kernel) Find(KernelCompiler compiler, string name, KernelTarget target)
     {
-        IReadOnlyList<(KernelSource Source, CompiledModule Module)> all = KernelsCommand.CompileAll(compiler, new KernelTarget(KernelResourceTable.PtxTarget));
-        foreach ((KernelSource source, _) in all)
+        foreach (KernelSource source in BuiltInKernels.All())
         {
             if (source.FileName == name || Path.GetFileNameWithoutExtension(source.FileName) == name)
             {
@@ -46,11 +51,17 @@ internal static class KernelListing
             }
         }
 
-        foreach ((KernelSource source, CompiledModule module) in all)
+        // Some kernels exist for one architecture only; to compile all files for it takes longest, and comes last.
+        IReadOnlyList<(KernelSource Source, CompiledModule Module)> all = [];
+        foreach (KernelTarget one in (KernelTarget[])[new KernelTarget(KernelResourceTable.PtxTarget), target])
         {
-            if (module.Kernels.Any(kernel => kernel.Name == name))
+            all = KernelsCommand.CompileAll(compiler, one);
+            foreach ((KernelSource source, CompiledModule module) in all)
             {
-                return (source, name);
+                if (module.Kernels.Any(kernel => kernel.Name == name))
+                {
+                    return (source, name);
+                }
             }
         }
 
@@ -65,31 +76,5 @@ internal static class KernelListing
         int first = Array.FindIndex(lines, line => line.Contains(".entry " + kernel + "(", StringComparison.Ordinal));
         int last = Array.FindIndex(lines, first, line => line.StartsWith('}'));
         return string.Join('\n', lines[first..(last + 1)]);
-    }
-
-    private static string? FindDisassembler()
-    {
-        string file = OperatingSystem.IsWindows() ? "nvdisasm.exe" : "nvdisasm";
-        IEnumerable<string> cuda = ((string[])["CUDA_PATH", "CUDA_HOME"]).Select(Environment.GetEnvironmentVariable).OfType<string>().Append("/usr/local/cuda").Select(home => Path.Combine(home, "bin"));
-        string[] path = (Environment.GetEnvironmentVariable("PATH") ?? "").Split(Path.PathSeparator, StringSplitOptions.RemoveEmptyEntries);
-        return path.Concat(cuda).Select(folder => Path.Combine(folder, file)).FirstOrDefault(File.Exists);
-    }
-
-    private static string Disassemble(string disassembler, byte[] image)
-    {
-        string path = Path.GetTempFileName();
-        try
-        {
-            File.WriteAllBytes(path, image);
-            ProcessStartInfo start = new(disassembler, ["--print-code", path]) { RedirectStandardOutput = true };
-            using Process process = Process.Start(start)!;
-            string listing = process.StandardOutput.ReadToEnd();
-            process.WaitForExit();
-            return process.ExitCode == 0 ? listing : throw new InvalidOperationException($"{disassembler} failed with exit code {process.ExitCode}.");
-        }
-        finally
-        {
-            File.Delete(path);
-        }
     }
 }

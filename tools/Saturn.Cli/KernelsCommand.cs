@@ -10,10 +10,11 @@ internal static class KernelsCommand
 {
     public static Command Create()
     {
-        Command command = new("kernels", "List the CUDA kernels, compile them for any architecture, or show their PTX; needs NVRTC (tools/install-nvrtc.sh) and no GPU.");
+        Command command = new("kernels", "List the CUDA kernels, compile them for any architecture, or show their PTX, machine code and loops; needs NVRTC (tools/install-nvrtc.sh) and no GPU.");
         command.Subcommands.Add(CreateList());
         command.Subcommands.Add(CreateBuild());
         command.Subcommands.Add(CreateShow());
+        command.Subcommands.Add(CreateLoops());
         return command;
     }
 
@@ -67,6 +68,21 @@ internal static class KernelsCommand
         {
             using KernelCompiler compiler = KernelCompiler.Create();
             Console.WriteLine(KernelListing.Of(compiler, result.GetValue(name)!, new KernelTarget(result.GetValue(target)!)));
+            return 0;
+        });
+        return command;
+    }
+
+    private static Command CreateLoops()
+    {
+        Command command = new("loops", "Show the loops of machine code that multiply or move memory, and what they consist of; needs nvdisasm (tools/install-nvrtc.sh --disassembler).");
+        Argument<string> name = new("name") { Description = "A file such as convolution_tensor.cu, or a kernel." };
+        command.Arguments.Add(name);
+        Option<string> target = TrainCommand.Add(command, "--target", "Machine code such as sm_80 or sm_90a.", KernelResourceTable.MachineTargets[0]);
+        command.SetAction(result =>
+        {
+            using KernelCompiler compiler = KernelCompiler.Create();
+            KernelLoopTable.Print(compiler, result.GetValue(name)!, new KernelTarget(result.GetValue(target)!));
             return 0;
         });
         return command;

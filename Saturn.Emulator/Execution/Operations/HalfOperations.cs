@@ -32,6 +32,8 @@ internal enum HalfOperation : byte
     FusedMultiplyAdd,
     Minimum,
     Maximum,
+    MinimumNaN,
+    MaximumNaN,
     Negate,
     Absolute,
     ExponentialBase2,
@@ -84,6 +86,10 @@ internal static unsafe class HalfHandlers
                 return TFormat.Encode(float.MinNumber(a, b));
             case HalfOperation.Maximum:
                 return TFormat.Encode(float.MaxNumber(a, b));
+            case HalfOperation.MinimumNaN:
+                return TFormat.Encode(float.Min(a, b));
+            case HalfOperation.MaximumNaN:
+                return TFormat.Encode(float.Max(a, b));
             case HalfOperation.Negate:
                 return (ushort)(aBits ^ 0x8000);
             case HalfOperation.Absolute:

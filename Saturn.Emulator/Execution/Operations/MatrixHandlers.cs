@@ -123,6 +123,7 @@ internal static unsafe class AsynchronousHandlers
     {
         byte* r = warp.Registers;
         int bytes = instruction->Size;
+        uint ignored = instruction->Source < 0 ? 0 : warp.Predicates[instruction->Source] ^ instruction->SourceInvert;
         for (uint left = mask; left != 0; left &= left - 1)
         {
             int lane = BitOperations.TrailingZeroCount(left);
@@ -135,7 +136,7 @@ internal static unsafe class AsynchronousHandlers
                 throw warp.Fail(instruction, 1u << lane, $"is out of bounds or misaligned: {bytes} bytes at offset {offset} of {warp.Block.Shared.Length} bytes of shared memory");
             }
 
-            int read = instruction->B < 0 ? bytes : (int)Math.Min(((uint*)(r + instruction->B))[lane], (uint)bytes);
+            int read = (ignored >> lane & 1) != 0 ? 0 : instruction->B < 0 ? bytes : (int)Math.Min(((uint*)(r + instruction->B))[lane], (uint)bytes);
             nint source = 0;
             if (read > 0)
             {

@@ -1,7 +1,7 @@
 namespace Saturn.Kernels.Cuda.Compilation;
 
 /// <summary>
-/// Where Saturn keeps what it can make or fetch again: <c>SATURN_CACHE_DIR</c>, or the user's cache folder. <c>SATURN_CACHE_DIR=off</c> turns caches off; an installed NVRTC is still found.
+/// Where Saturn keeps what it can make or fetch again: <c>SATURN_CACHE_DIR</c>, or the user's cache folder. <c>SATURN_CACHE_DIR=off</c> turns caches off; an installed NVRTC and an installed nvdisasm are still found.
 /// </summary>
 internal static class CacheFolder
 {
@@ -10,6 +10,9 @@ internal static class CacheFolder
 
     /// <summary>The folder that tools/install-nvrtc.sh fills.</summary>
     public static string Nvrtc(Func<string, string?> environment) => Path.Combine(Root(environment), "nvrtc");
+
+    /// <summary>The folder that tools/install-nvrtc.sh --disassembler fills.</summary>
+    public static string Nvdisasm(Func<string, string?> environment) => Path.Combine(Root(environment), "nvdisasm");
 
     private static bool IsOff(Func<string, string?> environment) => environment("SATURN_CACHE_DIR") == "off";
 

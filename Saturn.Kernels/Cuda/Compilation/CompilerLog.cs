@@ -39,7 +39,7 @@ internal static partial class CompilerLog
             if (EntryLine().Match(line) is { Success: true } entry)
             {
                 current = entry.Groups["name"].Value;
-                kernels[current] = new KernelResources(current, 0, 0, 0, 0, 0);
+                kernels[current] = new KernelResources(current);
             }
             else if (current is not null && StackLine().Match(line) is { Success: true } stack)
             {
@@ -47,9 +47,9 @@ internal static partial class CompilerLog
                 KernelResources kernel = kernels[current];
                 kernels[current] = kernel with
                 {
-                    StackBytes = Math.Max(kernel.StackBytes!.Value, Number(stack, "stack")),
-                    SpillStoreBytes = kernel.SpillStoreBytes + Number(stack, "stores"),
-                    SpillLoadBytes = kernel.SpillLoadBytes + Number(stack, "loads"),
+                    StackBytes = Math.Max(kernel.StackBytes ?? 0, Number(stack, "stack")),
+                    SpillStoreBytes = (kernel.SpillStoreBytes ?? 0) + Number(stack, "stores"),
+                    SpillLoadBytes = (kernel.SpillLoadBytes ?? 0) + Number(stack, "loads"),
                 };
             }
             else if (current is not null && RegisterLine().Match(line) is { Success: true } registers)

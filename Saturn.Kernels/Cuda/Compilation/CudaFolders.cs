@@ -1,6 +1,6 @@
 namespace Saturn.Kernels.Cuda.Compilation;
 
-/// <summary>The folders in which the libraries of CUDA toolkits and of NVIDIA's Python packages lie.</summary>
+/// <summary>The folders in which the libraries and programs of CUDA toolkits, and NVIDIA's Python packages, lie.</summary>
 /// <param name="environment">Reads environment variables.</param>
 /// <param name="root">Where absolute folders begin: <c>/</c>, or a test's own.</param>
 internal sealed class CudaFolders(Func<string, string?> environment, string root)
@@ -9,18 +9,21 @@ internal sealed class CudaFolders(Func<string, string?> environment, string root
     public IEnumerable<(string Place, string? Folder)> Toolkits()
     {
         string[] below = OperatingSystem.IsWindows() ? ["bin", "bin/x64"] : ["lib64", "targets/x86_64-linux/lib", "targets/sbsa-linux/lib", "lib"];
+        return Homes().SelectMany(home => home.Folder is null ? [home] : below.Select(folder => (home.Place, (string?)Path.Combine(home.Folder, folder))));
+    }
+
+    /// <summary>Folders with programs of CUDA toolkits, and what names them; null for a variable that is not set.</summary>
+    public IEnumerable<(string Place, string? Folder)> Programs()
+    {
+        IEnumerable<(string Place, string? Home)> homes = [.. Homes(), ("CUDA folder", Path.Combine(root, "opt/cuda"))];
+        return homes.Select(one => (one.Place, one.Home is null ? null : Path.Combine(one.Home, "bin")));
+    }
+
+    private IEnumerable<(string Place, string? Folder)> Homes()
+    {
         foreach (string variable in (string[])["CUDA_PATH", "CUDA_HOME"])
         {
-            if (environment(variable) is not { Length: > 0 } home)
-            {
-                yield return (variable, null);
-                continue;
-            }
-
-            foreach (string folder in below)
-            {
-                yield return (variable, Path.Combine(home, folder));
-            }
+            yield return (variable, environment(variable) is { Length: > 0 } home ? home : null);
         }
 
         if (OperatingSystem.IsWindows())
@@ -33,10 +36,7 @@ internal sealed class CudaFolders(Func<string, string?> environment, string root
         string[] installed = Folders(local, "cuda-*").OrderByDescending(folder => Version.TryParse(Path.GetFileName(folder)["cuda-".Length..], out Version? version) ? version : new Version(0, 0)).ToArray();
         foreach (string home in (string[])[Path.Combine(local, "cuda"), .. installed])
         {
-            foreach (string folder in below)
-            {
-                yield return ("CUDA folder", Path.Combine(home, folder));
-            }
+            yield return ("CUDA folder", home);
         }
     }
 

@@ -10,6 +10,9 @@ namespace Saturn.Kernels.Cuda.Compilation;
 public sealed partial class KernelCompiler : IDisposable
 {
     // One library and one memory for the process: devices come and go.
+    /// <summary>The newest major version of NVRTC that all kernels are known to compile with, without a warning.</summary>
+    private const int LastTriedVersion = 12;
+
     private static readonly Lazy<NvrtcLibrary> SharedLibrary = new(() => NvrtcSearch.OfThisMachine().Find());
     private static readonly Lazy<KernelCache> SharedCache = new(() => new KernelCache(CacheFolder.Kernels(Environment.GetEnvironmentVariable)));
 
@@ -38,7 +41,7 @@ public sealed partial class KernelCompiler : IDisposable
     /// <summary>
     /// Compiles a file. Where the machine code that was asked for is newer than this NVRTC, the result is PTX for the newest architecture it knows, which the driver translates.
     /// </summary>
-    /// <exception cref="KernelCompilationException">The file has an error or a warning, or a struct's layout differs from C#'s.</exception>
+    /// <exception cref="KernelCompilationException">The file has an error or, with an NVRTC up to version 12, a warning; or a struct's layout differs from C#'s.</exception>
     /// <exception cref="ArgumentException">The target's name is malformed, or its architecture is older than NVRTC supports.</exception>
     public CompiledModule Compile(KernelSource source, KernelTarget target)
     {
@@ -127,9 +130,11 @@ public sealed partial class KernelCompiler : IDisposable
     {
         (byte[]? image, string log, string error) = library.Compile(source.FileName, source.Text + source.LayoutChecks, source.Headers, options, target.IsPtx);
         IReadOnlyList<KernelDiagnostic> diagnostics = CompilerLog.Diagnostics(log, name => source.TextOf(name));
-        if (image is null || diagnostics.Count > 0)
+
+        // NVRTC has no option that makes warnings errors in all versions, so Saturn counts. What a version that nobody has tried warns of must not stop all work: it stays in the module's log.
+        bool warningsCount = library.Version.Major <= LastTriedVersion;
+        if (image is null || (warningsCount && diagnostics.Count > 0))
         {
-            // NVRTC has no option that makes warnings errors in all versions, so Saturn counts.
             throw new KernelCompilationException(source.FileName, target.Architecture, image is null ? error : "warnings count as errors", diagnostics, log);
         }
 

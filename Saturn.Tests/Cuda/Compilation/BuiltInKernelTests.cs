@@ -33,7 +33,9 @@ public sealed class BuiltInKernelTests
 
         foreach (KernelResources kernel in module.Kernels)
         {
-            Assert.That((kernel.SpillStoreBytes ?? 0, kernel.SpillLoadBytes ?? 0), Is.EqualTo((0, 0)), $"{kernel.Name} spills on {target}");
+            // PTX has no registers to spill.
+            (int?, int?) none = new KernelTarget(module.Architecture).IsPtx ? (null, null) : (0, 0);
+            Assert.That((kernel.SpillStoreBytes, kernel.SpillLoadBytes), Is.EqualTo(none), $"{kernel.Name} spills on {target}");
         }
     }
 

@@ -1,0 +1,208 @@
+using System.Globalization;
+using NUnit.Framework;
+using Saturn.Cli;
+using Saturn.Kernels.Cuda.Compilation;
+
+namespace Saturn.Tests.Cuda.Compilation;
+
+/// <summary>
+/// What the assembler made of the kernels: nothing in local memory, products on tensor cores in a lean loop, copies, loads and stores of sixteen bytes. No speed shows on the emulator, but machine code does. Needs nvdisasm
+/// (tools/install-nvrtc.sh --disassembler); without it these tests are skipped.
+/// </summary>
+public sealed class MachineCodeTests
+{
+    // Instructions a product in the innermost loop, for sm_80 and sm_90a, as 'saturn kernels loops' prints them. The test's output holds these lines anew; a kernel may exceed its own by 15 %.
+    private const string MeasuredNvrtc = "12.4";
+    private const double Slack = 1.15;
+
+    private static readonly Dictionary<string, (double Sm80, double Sm90A)> InstructionsPerProduct = new()
+    {
+        ["filterGradientBf16_128x128"] = (4.05, 4.05),
+        ["filterGradientBf16_128x64"] = (5.09, 5.12),
+        ["filterGradientBf16_32x128"] = (12.31, 12.31),
+        ["filterGradientBf16_64x128"] = (6.75, 6.84),
+        ["filterGradientTf32_128x128"] = (6.33, 5.41),
+        ["filterGradientTf32_128x64"] = (8.28, 6.97),
+        ["filterGradientTf32_32x128"] = (16.69, 14.31),
+        ["filterGradientTf32_64x128"] = (9.62, 8.38),
+        ["dataGradientMediumBf16"] = (7.28, 7.30),
+        ["dataGradientMediumTf32"] = (13.83, 12.38),
+        ["dataGradientNarrowBf16"] = (10.25, 10.22),
+        ["dataGradientNarrowTf32"] = (17.66, 15.69),
+        ["dataGradientSmallBf16"] = (10.56, 10.97),
+        ["dataGradientSmallTf32"] = (17.81, 16.00),
+        ["dataGradientSquareBf16"] = (5.18, 5.41),
+        ["dataGradientSquareTf32"] = (8.40, 7.41),
+        ["dataGradientTallBf16"] = (5.64, 5.61),
+        ["dataGradientTallTf32"] = (9.44, 8.53),
+        ["forwardMediumBf16"] = (6.11, 6.17),
+        ["forwardMediumTf32"] = (9.23, 7.78),
+        ["forwardNarrowBf16"] = (9.75, 9.84),
+        ["forwardNarrowTf32"] = (13.97, 12.12),
+        ["forwardSmallBf16"] = (9.66, 10.34),
+        ["forwardSmallTf32"] = (13.84, 12.31),
+        ["forwardSquareBf16"] = (4.06, 4.36),
+        ["forwardSquareTf32"] = (6.06, 5.20),
+        ["forwardTallBf16"] = (5.64, 5.67),
+        ["forwardTallTf32"] = (7.64, 6.67),
+        ["tensorMultiplyNNLarge"] = (7.33, 6.34),
+        ["tensorMultiplyNNSmall"] = (14.62, 12.88),
+        ["tensorMultiplyNTLarge"] = (7.22, 6.34),
+        ["tensorMultiplyNTSmall"] = (14.75, 13.00),
+        ["tensorMultiplyTNLarge"] = (7.58, 6.72),
+        ["tensorMultiplyTNSmall"] = (14.50, 12.75),
+        ["tensorMultiplyTTLarge"] = (7.00, 6.12),
+        ["tensorMultiplyTTSmall"] = (14.75, 13.12),
+    };
+
+    // Kernels whose threads own sixteen bytes: LDG, STG or both are that wide somewhere (remainders and statistics are narrower).
+    private static readonly Dictionary<string, string[]> WideAccesses = new()
+    {
+        ["activation.cu"] = ["LDG STG: activationForward activationForwardBf16 activationBackward activationBackwardBf16"],
+        ["census.cu"] = ["LDG: flag flagBf16 statistics statisticsBf16"],
+        ["compaction.cu"] = ["LDG STG: gather gatherLarge"],
+        ["convolution_filter.cu"] = ["LDG: biasGradient", "LDG STG: combineFilterGradient"],
+        ["elementwise.cu"] = ["LDG STG: accumulate accumulateBf16 binary mappedAdd mappedAddBf16 narrow unary widen", "STG: fill fillBf16"],
+        ["normalization.cu"] = ["LDG STG: apply applyBf16 backwardApply backwardApplyBf16 residualGradient residualGradientBf16", "LDG: backwardSums backwardSumsBf16 moments momentsBf16"],
+        ["optimizer.cu"] = ["LDG STG: update updateLarge", "LDG: squareGradients"],
+        ["pooling.cu"] = ["LDG STG: averageForward averageForwardBf16 averageBackward averageBackwardBf16 globalAverageForward globalAverageForwardBf16 globalAverageBackward globalAverageBackwardBf16 maximumForward maximumForwardBf16 maximumBackward maximumBackwardBf16"],
+        ["random.cu"] = ["LDG STG: dropout", "STG: normal uniform"],
+    };
+
+    // Large arguments of sine and cosine are reduced, in NVIDIA's code, with a product whose words are picked at run time.
+    private static readonly HashSet<string> WithLocalMemory = ["unary"];
+
+    private static readonly string[] TensorFiles = ["convolution_filter_tensor.cu", "convolution_tensor.cu", "matrix_tensor.cu"];
+
+    private static IEnumerable<TestCaseData> Every => Cases(BuiltInKernels.FileNames);
+
+    private static IEnumerable<TestCaseData> Tensor => Cases(TensorFiles);
+
+    private static IEnumerable<TestCaseData> Wide => Cases(WideAccesses.Keys);
+
+    [OneTimeSetUp]
+    public void RequireNvdisasm() => Nvdisasm.Require();
+
+    [TestCaseSource(nameof(Every))]
+    public void Nothing_lies_in_local_memory(string fileName, string target)
+    {
+        foreach (MachineKernel kernel in Nvdisasm.Kernels(fileName, target))
+        {
+            Assert.That(kernel.LocalAccesses, WithLocalMemory.Contains(kernel.Name) ? Is.Positive : Is.Zero, $"{kernel.Name}: {string.Join("; ", kernel.Instructions.Where(one => one.Is("LDL") || one.Is("STL")).Take(3))}");
+        }
+    }
+
+    [Test]
+    public void An_array_whose_index_is_known_at_run_time_only_is_found_in_local_memory()
+    {
+        KernelSource source = new(
+            "planted.cu",
+            """
+            extern "C" __global__ void planted(const int* bins, float* sums, int count)
+            {
+                float kept[32] = {};
+                for (int i = threadIdx.x; i < count; i += blockDim.x)
+                {
+                    kept[bins[i] & 31] += 1.0f;
+                }
+
+                for (int i = 0; i < 32; i++)
+                {
+                    sums[i * blockDim.x + threadIdx.x] = kept[i];
+                }
+            }
+            """,
+            null);
+        Assert.That(Nvdisasm.Kernels(source, "sm_80").Single().LocalAccesses, Is.Positive);
+    }
+
+    [TestCaseSource(nameof(Tensor))]
+    public void Products_run_on_tensor_cores_in_a_loop_that_copies_sixteen_bytes_in_the_background(string fileName, string target)
+    {
+        IReadOnlyList<MachineKernel> kernels = Nvdisasm.Kernels(fileName, target);
+        Assert.That(kernels, Is.Not.Empty);
+        foreach (MachineKernel kernel in kernels)
+        {
+            string product = kernel.Name.Contains("Bf16", StringComparison.Ordinal) ? "HMMA.16816.F32.BF16" : "HMMA.1688.F32.TF32";
+            Assert.That(kernel.Instructions.Where(one => one.Is("HMMA") && !one.Is(product)), Is.Empty, $"{kernel.Name}: products of another shape");
+            IReadOnlyList<MachineInstruction> loop = ProductLoop(kernel).Instructions;
+            Assert.That(loop.Count(product), Is.Positive, $"{kernel.Name}: products in a loop");
+            Assert.That(loop.Count("LDGSTS.E.BYPASS.128"), Is.Positive, $"{kernel.Name}: copies in the loop of products");
+
+            // Elements that lie side by side where the product wants depth are transposed by the load (bf16), or loaded by fours (tf32).
+            bool outerOnly = kernel.Name.StartsWith("filterGradientTf32", StringComparison.Ordinal) || kernel.Name.StartsWith("tensorMultiplyTN", StringComparison.Ordinal);
+            Assert.That(loop.Count(outerOnly ? "LDS.128" : "LDSM.16"), Is.Positive, $"{kernel.Name}: wide loads from shared memory in the loop of products");
+        }
+    }
+
+    [TestCaseSource(nameof(TensorFiles))]
+    public void The_loop_of_products_stays_lean(string fileName)
+    {
+        (string Name, double Sm80, double Sm90A)[] measured =
+        [
+            .. Nvdisasm.Kernels(fileName, "sm_80").Zip(Nvdisasm.Kernels(fileName, "sm_90a"), (sm80, sm90A) => (sm80.Name, PerProduct(sm80), PerProduct(sm90A))),
+        ];
+        string table = string.Concat(measured.Select(kernel => string.Create(CultureInfo.InvariantCulture, $"        [\"{kernel.Name}\"] = ({kernel.Sm80:F2}, {kernel.Sm90A:F2}),\n")));
+        TestContext.Out.WriteLine(table);
+        RequireMeasuredNvrtc();
+        foreach ((string name, double sm80, double sm90A) in measured)
+        {
+            Assert.That(InstructionsPerProduct, Does.ContainKey(name), table);
+            (double Sm80, double Sm90A) known = InstructionsPerProduct[name];
+            Assert.That(sm80, Is.LessThanOrEqualTo(known.Sm80 * Slack), $"{name} on sm_80: instructions a product, which were {known.Sm80}; look at './saturn kernels loops {name}'. Now:\n{table}");
+            Assert.That(sm90A, Is.LessThanOrEqualTo(known.Sm90A * Slack), $"{name} on sm_90a: instructions a product, which were {known.Sm90A}; look at './saturn kernels loops {name} --target sm_90a'. Now:\n{table}");
+        }
+    }
+
+    [Test]
+    public void The_table_names_kernels_that_exist() =>
+        Assert.That(InstructionsPerProduct.Keys, Is.SubsetOf(TensorFiles.SelectMany(file => Nvdisasm.Kernels(file, "sm_80")).Select(kernel => kernel.Name)));
+
+    [Test]
+    public void Warpgroups_multiply_what_the_tensor_memory_accelerator_copies()
+    {
+        IReadOnlyList<MachineKernel> kernels = Nvdisasm.Kernels("convolution_wgmma.cu", "sm_90a");
+        Assert.That(kernels, Has.Count.EqualTo(6));
+        foreach (MachineKernel kernel in kernels)
+        {
+            Assert.That(kernel.Loops.Any(loop => loop.Instructions.Count("HGMMA.F32.BF16") > 0), Is.True, $"{kernel.Name}: products in a loop");
+            Assert.That(kernel.Loops.Any(loop => loop.Instructions.Count("UTMALDG.4D.IM2COL") > 0), Is.True, $"{kernel.Name}: copies of the image in a loop");
+            Assert.That(kernel.Loops.Any(loop => loop.Instructions.Count("UTMALDG.3D") > 0), Is.True, $"{kernel.Name}: copies of the filter in a loop");
+        }
+    }
+
+    [TestCaseSource(nameof(Wide))]
+    public void Kernels_limited_by_memory_move_sixteen_bytes_an_instruction(string fileName, string target)
+    {
+        IReadOnlyList<MachineKernel> kernels = Nvdisasm.Kernels(fileName, target);
+        foreach (string[] row in WideAccesses[fileName].Select(row => row.Split(": ")))
+        {
+            foreach (string name in row[1].Split(' '))
+            {
+                MachineKernel? kernel = kernels.FirstOrDefault(kernel => kernel.Name == name);
+                Assert.That(kernel, Is.Not.Null, $"there is no kernel {name}");
+                foreach (string opcode in row[0].Split(' '))
+                {
+                    Assert.That(kernel.Instructions.Count($"{opcode}.E.128"), Is.Positive, $"{name}: {opcode} of sixteen bytes");
+                }
+            }
+        }
+    }
+
+    private static IEnumerable<TestCaseData> Cases(IEnumerable<string> fileNames) =>
+        from name in fileNames from target in KernelResourceTable.MachineTargets select new TestCaseData(name, target);
+
+    // A kernel may have another such loop for rows that do not start on sixteen bytes.
+    private static MachineLoop ProductLoop(MachineKernel kernel) => kernel.Loops.MaxBy(loop => (loop.Instructions.Count("HMMA"), loop.Instructions.Count("LDGSTS.128"))) ?? new MachineLoop("none", null, []);
+
+    private static double PerProduct(MachineKernel kernel) => (double)ProductLoop(kernel).Instructions.Count / ProductLoop(kernel).Instructions.Count("HMMA");
+
+    private static void RequireMeasuredNvrtc()
+    {
+        using KernelCompiler compiler = KernelCompiler.Create();
+        if (compiler.NvrtcVersion != MeasuredNvrtc)
+        {
+            Assert.Ignore($"The table was made with NVRTC {MeasuredNvrtc}; this is {compiler.NvrtcVersion}.");
+        }
+    }
+}
