@@ -5,7 +5,8 @@
 //
 // Arrays are float32, or bfloat16 in the kernels whose names end in Bf16.
 //
-// Launch: channels.cuh. Moved: 2 elements an element forward, 3 backward (4 when it accumulates), of 4 bytes or 2: limited by memory. Activity bits cost nothing further.
+// Launch: channels.cuh. Moved: 2 elements an element forward, 3 backward (4 when it accumulates), of 4 bytes or 2: limited by memory. Activity bits cost a maximum a
+// piece and nothing further. Four rows a thread are under way where the function is a comparison.
 #include "activity.cuh"
 
 enum class ActivationKind : int32
@@ -91,21 +92,36 @@ __device__ inline float derivative(float x, float parameter)
     }
 }
 
+// How many rows a thread has under way: fewer where the registers go to functions.
+template <ActivationKind kind>
+constexpr int rowsUnderWay = kind == ActivationKind::gelu || kind == ActivationKind::silu ? 1 : rowsAtOnce;
+
 template <ActivationKind kind, class Stored>
 __device__ inline void forwardRows(const ActivationArguments& arguments)
 {
     constexpr int owned = ownedChannels<Stored>;
+    constexpr int atOnce = rowsUnderWay<kind>;
     int32 channel = firstChannel<owned>();
     uint32 bits = 0;
-    if (channel < arguments.pitch)
+    if (channel < arguments.pitch && firstRow() < arguments.rows)
     {
-        for (int32 row = firstRow(); row < arguments.rows; row += rowStep())
+        Column<Stored> input(arguments.input, channel, arguments.pitch);
+        Column<Stored> output(arguments.output, channel, arguments.pitch);
+        LargestSeen<Stored> largest(arguments.activity);
+        int32 step = rowStep();
+        for (int32 row = firstRow(); row < arguments.rows; row += atOnce * step)
         {
-            int64 at = static_cast<int64>(row) * arguments.pitch + channel;
-            Channels<owned> x = loadChannels(static_cast<const Stored*>(arguments.input) + at);
-            Channels<owned> y = eachChannel<owned>([&](int i) { return activate<kind>(x.at[i], arguments.parameter); });
-            bits |= activeBits(arguments.activity, storeChannels(static_cast<Stored*>(arguments.output) + at, y));
+            uint4 x[atOnce];
+            forEachRow<atOnce>(arguments.rows - row, step, [&](int i, int32 down) { x[i] = input.load(row + down); });
+            forEachRow<atOnce>(arguments.rows - row, step, [&](int i, int32 down) {
+                Channels<owned> values = unpackPiece<Stored>(x[i]);
+                uint4 y = packPiece(eachChannel<owned>([&](int c) { return activate<kind>(values.at[c], arguments.parameter); }));
+                output.store(row + down, y);
+                largest.add(y);
+            });
         }
+
+        bits = largest.bits(arguments.activity);
     }
 
     if (arguments.activity.flags != nullptr)
@@ -118,20 +134,37 @@ template <ActivationKind kind, class Stored>
 __device__ inline void backwardRows(const ActivationGradientArguments& arguments)
 {
     constexpr int owned = ownedChannels<Stored>;
+    constexpr int atOnce = rowsUnderWay<kind>;
     int32 channel = firstChannel<owned>();
     if (channel >= arguments.pitch)
     {
         return;
     }
 
-    for (int32 row = firstRow(); row < arguments.rows; row += rowStep())
+    Column<Stored> input(arguments.input, channel, arguments.pitch);
+    Column<Stored> outputGradient(arguments.outputGradient, channel, arguments.pitch);
+    Column<Stored> inputGradient(arguments.inputGradient, channel, arguments.pitch);
+    bool accumulates = arguments.accumulate != 0;
+    int32 step = rowStep();
+    for (int32 row = firstRow(); row < arguments.rows; row += atOnce * step)
     {
-        int64 at = static_cast<int64>(row) * arguments.pitch + channel;
-        Channels<owned> x = loadChannels(static_cast<const Stored*>(arguments.input) + at);
-        Channels<owned> dy = loadChannels(static_cast<const Stored*>(arguments.outputGradient) + at);
-        Channels<owned> gradient = eachChannel<owned>([&](int i) { return derivative<kind>(x.at[i], arguments.parameter) * dy.at[i]; });
-        Stored* target = static_cast<Stored*>(arguments.inputGradient) + at;
-        storeChannels(target, arguments.accumulate != 0 ? loadChannels(target) + gradient : gradient);
+        uint4 x[atOnce];
+        uint4 dy[atOnce];
+        uint4 old[atOnce];
+        forEachRow<atOnce>(arguments.rows - row, step, [&](int i, int32 down) {
+            x[i] = input.load(row + down);
+            dy[i] = outputGradient.load(row + down);
+            if (accumulates)
+            {
+                old[i] = inputGradient.load(row + down);
+            }
+        });
+        forEachRow<atOnce>(arguments.rows - row, step, [&](int i, int32 down) {
+            Channels<owned> values = unpackPiece<Stored>(x[i]);
+            Channels<owned> gradients = unpackPiece<Stored>(dy[i]);
+            Channels<owned> gradient = eachChannel<owned>([&](int c) { return derivative<kind>(values.at[c], arguments.parameter) * gradients.at[c]; });
+            inputGradient.store(row + down, packPiece(accumulates ? unpackPiece<Stored>(old[i]) + gradient : gradient));
+        });
     }
 }
 

@@ -28,6 +28,28 @@ __device__ inline uint32 activeBits(const Activity& activity, const Channels<cou
     return bits;
 }
 
+// The largest values, or magnitudes, that a thread has seen in its channels: they are active if any value was, since what is not a number is the largest.
+template <class Stored>
+struct LargestSeen
+{
+    uint32 mask; // without the signs, where magnitudes count
+    uint4 values;
+
+    __device__ LargestSeen(const Activity& activity)
+        : mask(activity.magnitude == 0 ? 0xFFFFFFFF : sizeof(Stored) == 4 ? 0x7FFFFFFF : 0x7FFF7FFF),
+          values(activity.magnitude == 0 ? fillPiece<Stored>(__uint_as_float(0xFF800000)) : fillPiece(0u))
+    {
+    }
+
+    __device__ void add(uint4 piece)
+    {
+        values = largerPiece<Stored>(values, eachWord([&](int i) { return wordOf(piece, i) & mask; }));
+    }
+
+    // After at least one piece.
+    __device__ uint32 bits(const Activity& activity) const { return activeBits(activity, unpackPiece<Stored>(values)); }
+};
+
 // Called by all threads of the block with the bits of the channels they own. Integer OR gives the same bits in any order.
 template <int owned>
 __device__ inline void reportActivity(const Activity& activity, uint32 bits, int32 channel, int32 channels)

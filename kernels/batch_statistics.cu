@@ -10,13 +10,14 @@
 // Layout of the tiles' statistics: [tiles][4][pitch] mean, Σ(x − mean)², maximum, minimum. Every sum runs in a fixed order.
 //
 // Launch: blocks of 8 channels × 32 groups of tiles; eight channels are a sector of memory. Moved: the tiles' statistics once, 16 bytes a channel and tile, mostly from the second-level cache; limited
-// by latency.
+// by latency: a thread has the 32 numbers of eight tiles under way, so that 256 tiles are one trip to memory.
 #include "activity.cuh"
 
 enum
 {
     blockChannels = 8,
     groups = 32,
+    tilesAtOnce = 8, // of a thread under way: all are loaded before the first is used
 };
 
 struct BatchStatisticsArguments
@@ -69,13 +70,25 @@ extern "C" __global__ void __launch_bounds__(256) batchStatistics(const __grid_c
     const float* tile = arguments.tiles + channel;
     double pivot = tile[0];
     Totals mine = {0.0, 0.0, -__int_as_float(0x7F800000), __int_as_float(0x7F800000)};
-#pragma unroll 4
-    for (int32 t = threadIdx.y; t < arguments.tileCount; t += groups)
+    int32 tileBytes = 4 * pitch * static_cast<int32>(sizeof(float));
+    double usualCount = arguments.rowsOfTile;
+    double lastCount = arguments.rows - (arguments.tileCount - 1) * arguments.rowsOfTile;
+    for (int32 t = threadIdx.y; t < arguments.tileCount; t += tilesAtOnce * groups)
     {
-        const float* statistics = tile + static_cast<int64>(t) * 4 * pitch;
-        double count = min(arguments.rowsOfTile, arguments.rows - t * arguments.rowsOfTile);
-        double difference = statistics[0] - pivot;
-        mine.merge({count * difference, statistics[pitch] + count * difference * difference, statistics[2 * pitch], statistics[3 * pitch]});
+        // One block a multiprocessor at most: what hides the latency is in the thread.
+        float statistics[tilesAtOnce][4];
+        forEachRow<tilesAtOnce>(arguments.tileCount - t, groups, [&](int i, int32 further) {
+#pragma unroll
+            for (int k = 0; k < 4; k++)
+            {
+                statistics[i][k] = *advance(tile + k * pitch, t + further, tileBytes);
+            }
+        });
+        forEachRow<tilesAtOnce>(arguments.tileCount - t, groups, [&](int i, int32 further) {
+            double count = t + further < arguments.tileCount - 1 ? usualCount : lastCount;
+            double difference = statistics[i][0] - pivot;
+            mine.merge({count * difference, statistics[i][1] + count * difference * difference, statistics[i][2], statistics[i][3]});
+        });
     }
 
     totals[threadIdx.y][threadIdx.x] = mine;

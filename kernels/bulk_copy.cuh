@@ -48,17 +48,33 @@ __device__ inline void waitFor(uint32 barrier, uint32 parity)
     } while (done == 0);
 }
 
+// True in one lane of a warp that is here as a whole. Unlike after a comparison of lanes, the compiler then knows that copies are issued once.
+__device__ inline bool elect()
+{
+    uint32 elected;
+    asm volatile("{\n.reg .pred elected;\nelect.sync _|elected, 0xFFFFFFFF;\nselp.u32 %0, 1, 0, elected;\n}" : "=r"(elected)::"memory");
+    return elected != 0;
+}
+
 __device__ inline void prefetchMap(const TensorMap& map)
 {
     asm volatile("prefetch.tensormap [%0];" ::"l"(&map) : "memory");
 }
 
-// A box of a tensor of three dimensions; coordinates from the innermost dimension outwards. What lies outside of the tensor becomes zero.
+// A box of a tensor of three or four dimensions; coordinates from the innermost dimension outwards. What lies outside of the tensor becomes zero.
 __device__ inline void copyBox(uint32 shared, const TensorMap& map, int32 x, int32 y, int32 z, uint32 barrier)
 {
     asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3, %4}], [%5];"
                  :
                  : "r"(shared), "l"(&map), "r"(x), "r"(y), "r"(z), "r"(barrier)
+                 : "memory");
+}
+
+__device__ inline void copyBox(uint32 shared, const TensorMap& map, int32 x, int32 y, int32 z, int32 w, uint32 barrier)
+{
+    asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3, %4, %5}], [%6];"
+                 :
+                 : "r"(shared), "l"(&map), "r"(x), "r"(y), "r"(z), "r"(w), "r"(barrier)
                  : "memory");
 }
 

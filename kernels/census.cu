@@ -6,6 +6,7 @@
 // The input is float32, or bfloat16 in the kernels whose names end in Bf16.
 //
 // Launch: channels.cuh; statistics leave partial results of slabs of rows, [slabs][3][pitch] float64, merged in order by blocks of 32 channels × 8 groups. Moved: the input: limited by memory.
+// flag has four rows a thread under way.
 #include "activity.cuh"
 
 struct FlagArguments
@@ -46,12 +47,19 @@ __device__ inline void flagRows(const FlagArguments& arguments)
     constexpr int owned = ownedChannels<Stored>;
     int32 channel = firstChannel<owned>();
     uint32 bits = 0;
-    if (channel < arguments.pitch)
+    if (channel < arguments.pitch && firstRow() < arguments.rows)
     {
-        for (int32 row = firstRow(); row < arguments.rows; row += rowStep())
+        Column<Stored> input(arguments.input, channel, arguments.pitch);
+        LargestSeen<Stored> largest(arguments.activity);
+        int32 step = rowStep();
+        for (int32 row = firstRow(); row < arguments.rows; row += rowsAtOnce * step)
         {
-            bits |= activeBits(arguments.activity, loadChannels(static_cast<const Stored*>(arguments.input) + static_cast<int64>(row) * arguments.pitch + channel));
+            uint4 x[rowsAtOnce];
+            forEachRow<rowsAtOnce>(arguments.rows - row, step, [&](int i, int32 down) { x[i] = input.load(row + down); });
+            forEachRow<rowsAtOnce>(arguments.rows - row, step, [&](int i, int32) { largest.add(x[i]); });
         }
+
+        bits = largest.bits(arguments.activity);
     }
 
     reportActivity<owned>(arguments.activity, bits, channel, arguments.channels);

@@ -1,7 +1,7 @@
 // The neighbouring channels of a row that one thread owns: 16 bytes of the array, which are four float32 or eight bfloat16. Arithmetic is float32 whatever is stored; a result that is
 // stored as bfloat16 is rounded once, to nearest even.
 //
-// Kernels over such arrays are templates over the stored type. `Channels` holds the values of a thread; arrays that are float32 under every policy, such as saved statistics, are read for
+// Kernels over such arrays are templates over the stored type. A piece is what a thread loads and stores, `Channels` holds its values; arrays that are float32 under every policy, such as saved statistics, are read for
 // the same channels with loadFloats.
 #pragma once
 #include "rows.cuh"
@@ -95,34 +95,112 @@ __device__ inline void storeFloats(float* address, const Channels<count>& values
     }
 }
 
+// The 16 bytes of a thread as they are stored: a word holds one float32, or two bfloat16.
+__device__ inline uint4 loadPiece(const void* address)
+{
+    return *static_cast<const uint4*>(address);
+}
+
+__device__ inline void storePiece(void* address, uint4 piece)
+{
+    *static_cast<uint4*>(address) = piece;
+}
+
+__device__ inline uint4 fillPiece(uint32 word)
+{
+    return make_uint4(word, word, word, word);
+}
+
+// f(0), f(1), f(2), f(3), as the words of a piece.
+template <class Function>
+__device__ inline uint4 eachWord(Function function)
+{
+    return make_uint4(function(0), function(1), function(2), function(3));
+}
+
+__device__ inline uint32 wordOf(uint4 piece, int i)
+{
+    return i == 0 ? piece.x : i == 1 ? piece.y : i == 2 ? piece.z : piece.w;
+}
+
+template <class Stored>
+__device__ inline Channels<ownedChannels<Stored>> unpackPiece(uint4 piece)
+{
+    constexpr int ofWord = ownedChannels<Stored> / 4;
+    return eachChannel<ownedChannels<Stored>>([&](int i) {
+        uint32 word = wordOf(piece, i / ofWord);
+        return ofWord == 1 ? __uint_as_float(word) : i % 2 == 0 ? lowerBf16(word) : upperBf16(word);
+    });
+}
+
+__device__ inline uint4 packPiece(const Channels<4>& values)
+{
+    return eachWord([&](int i) { return __float_as_uint(values.at[i]); });
+}
+
+__device__ inline uint4 packPiece(const Channels<8>& values)
+{
+    return eachWord([&](int i) { return packBf16(values.at[2 * i], values.at[2 * i + 1]); });
+}
+
+// The larger values of two pieces; what is not a number wins, and +0 wins against −0.
+template <class Stored>
+__device__ inline uint4 largerPiece(uint4 a, uint4 b)
+{
+    return eachWord([&](int i) {
+        uint32 larger;
+        if (sizeof(Stored) == 4)
+        {
+            asm("max.NaN.f32 %0, %1, %2;" : "=r"(larger) : "r"(wordOf(a, i)), "r"(wordOf(b, i)));
+        }
+        else
+        {
+            asm("max.NaN.bf16x2 %0, %1, %2;" : "=r"(larger) : "r"(wordOf(a, i)), "r"(wordOf(b, i)));
+        }
+
+        return larger;
+    });
+}
+
+// A value in every channel of a piece; it must be one that bfloat16 holds.
+template <class Stored>
+__device__ inline uint4 fillPiece(float value)
+{
+    uint32 bits = __float_as_uint(value);
+    return fillPiece(sizeof(Stored) == 4 ? bits : bits | bits >> 16);
+}
+
+// A thread's channels of all rows of an array.
+template <class Stored>
+struct Column
+{
+    const Stored* start;
+    int32 rowBytes;
+
+    __device__ Column(const void* array, int32 channel, int32 pitch) : start(static_cast<const Stored*>(array) + channel), rowBytes(pitch * static_cast<int32>(sizeof(Stored))) {}
+    __device__ const Stored* at(int32 row) const { return advance(start, row, rowBytes); }
+    __device__ uint4 load(int32 row) const { return loadPiece(at(row)); }
+    __device__ void store(int32 row, uint4 piece) const { storePiece(const_cast<Stored*>(at(row)), piece); }
+};
+
 __device__ inline Channels<4> loadChannels(const float* address)
 {
     return loadFloats<4>(address);
 }
 
-// Stores the values and gives them back as they then stand in the array.
-__device__ inline Channels<4> storeChannels(float* address, const Channels<4>& values)
+__device__ inline void storeChannels(float* address, const Channels<4>& values)
 {
     storeFloats(address, values);
-    return values;
-}
-
-__device__ inline Channels<8> unpackChannels(uint4 pairs)
-{
-    return {{lowerBf16(pairs.x), upperBf16(pairs.x), lowerBf16(pairs.y), upperBf16(pairs.y), lowerBf16(pairs.z), upperBf16(pairs.z), lowerBf16(pairs.w), upperBf16(pairs.w)}};
 }
 
 __device__ inline Channels<8> loadChannels(const BFloat16* address)
 {
-    return unpackChannels(*reinterpret_cast<const uint4*>(address));
+    return unpackPiece<BFloat16>(loadPiece(address));
 }
 
-__device__ inline Channels<8> storeChannels(BFloat16* address, const Channels<8>& values)
+__device__ inline void storeChannels(BFloat16* address, const Channels<8>& values)
 {
-    uint4 pairs = make_uint4(
-        packBf16(values.at[0], values.at[1]), packBf16(values.at[2], values.at[3]), packBf16(values.at[4], values.at[5]), packBf16(values.at[6], values.at[7]));
-    *reinterpret_cast<uint4*>(address) = pairs;
-    return unpackChannels(pairs);
+    storePiece(address, packPiece(values));
 }
 
 // One element.
@@ -138,25 +216,41 @@ __device__ inline Channels<count> withoutPadding(const Channels<count>& values, 
     return eachChannel<count>([&](int i) { return channel + i < channels ? values.at[i] : 0.0f; });
 }
 
-// Where a map sends the channels: −1 beyond its end.
-template <int count>
+// Where a map sends a thread's channels: nowhere beyond its end and where it is negative.
+template <class Stored>
 struct ChannelMap
 {
-    int32 at[count];
+    static constexpr int owned = ownedChannels<Stored>;
+
+    int32 at[owned];  // 0 for nowhere
+    uint32 masks[4];  // of the words of a piece: zeros for nowhere
 
     __device__ ChannelMap(const int32* map, int32 channel, int32 channels)
     {
+        constexpr int ofWord = owned / 4;
 #pragma unroll
-        for (int i = 0; i < count; i++)
+        for (int i = 0; i < 4; i++)
         {
-            at[i] = map != nullptr && channel + i < channels ? map[channel + i] : -1;
+            masks[i] = 0;
+        }
+
+#pragma unroll
+        for (int i = 0; i < owned; i++)
+        {
+            int32 to = map != nullptr && channel + i < channels ? map[channel + i] : -1;
+            at[i] = max(to, 0);
+            masks[i / ofWord] |= to < 0 ? 0 : ofWord == 1 ? 0xFFFFFFFF : 0xFFFFu << (i % ofWord * 16);
         }
     }
 
-    // Elements of a row through the map: zero where it is negative.
-    template <class Stored>
-    __device__ Channels<count> gather(const Stored* row) const
+    // A piece of elements of a row, which has at least one, through the map; zero for nowhere.
+    __device__ uint4 gather(const Stored* row) const
     {
-        return eachChannel<count>([&](int i) { return at[i] < 0 ? 0.0f : loadElement(row + at[i]); });
+        return eachWord([&](int i) { return gatherWord(row, i) & masks[i]; });
     }
+
+private:
+    __device__ uint32 gatherWord(const float* row, int i) const { return __float_as_uint(*advance(row, at[i], 4)); }
+    __device__ uint32 gatherWord(const BFloat16* row, int i) const { return element(row, 2 * i) | static_cast<uint32>(element(row, 2 * i + 1)) << 16; }
+    __device__ unsigned short element(const BFloat16* row, int i) const { return advance(row, at[i], 2)->bits; }
 };

@@ -8,6 +8,7 @@
 // unary and binary take float32; the others also bfloat16, in the kernels whose names end in Bf16.
 //
 // Launch: channels.cuh; widen and narrow own eight channels a thread. Moved: 4 bytes, or 2, an element and array read or written: limited by memory.
+// accumulate and mappedAdd have four rows a thread under way.
 #include "channels.cuh"
 
 enum class UnaryOperation : int32
@@ -277,12 +278,21 @@ __device__ inline void accumulateRows(const AccumulateArguments& arguments)
         return;
     }
 
+    Column<Stored> input(arguments.input, channel, arguments.pitch);
+    Column<Stored> output(arguments.output, channel, arguments.pitch);
     Channels<owned> scale = fillChannels<owned>(arguments.scale);
-    for (int32 row = firstRow(); row < arguments.rows; row += rowStep())
+    int32 step = rowStep();
+    for (int32 row = firstRow(); row < arguments.rows; row += rowsAtOnce * step)
     {
-        int64 at = static_cast<int64>(row) * arguments.pitch + channel;
-        Stored* target = static_cast<Stored*>(arguments.output) + at;
-        storeChannels(target, fmaChannels(loadChannels(static_cast<const Stored*>(arguments.input) + at), scale, loadChannels(target)));
+        uint4 x[rowsAtOnce];
+        uint4 old[rowsAtOnce];
+        forEachRow<rowsAtOnce>(arguments.rows - row, step, [&](int i, int32 down) {
+            x[i] = input.load(row + down);
+            old[i] = output.load(row + down);
+        });
+        forEachRow<rowsAtOnce>(arguments.rows - row, step, [&](int i, int32 down) {
+            output.store(row + down, packPiece(fmaChannels(unpackPiece<Stored>(x[i]), scale, unpackPiece<Stored>(old[i]))));
+        });
     }
 }
 
@@ -334,14 +344,26 @@ __device__ inline void mappedAddRows(const MappedAddArguments& arguments)
     }
 
     bool mapped = arguments.map != nullptr;
-    ChannelMap<owned> map(arguments.map, channel, arguments.channels);
-    for (int32 row = firstRow(); row < arguments.rows; row += rowStep())
+    bool adds = arguments.base != nullptr;
+    ChannelMap<Stored> map(arguments.map, channel, arguments.channels);
+    Column<Stored> source(arguments.source, mapped ? 0 : channel, arguments.sourcePitch);
+    Column<Stored> base(arguments.base, channel, arguments.pitch);
+    Column<Stored> output(arguments.output, channel, arguments.pitch);
+    int32 step = rowStep();
+    for (int32 row = firstRow(); row < arguments.rows; row += rowsAtOnce * step)
     {
-        int64 at = static_cast<int64>(row) * arguments.pitch + channel;
-        const Stored* source = static_cast<const Stored*>(arguments.source) + static_cast<int64>(row) * arguments.sourcePitch;
-        Channels<owned> values = mapped ? map.gather(source) : loadChannels(source + channel);
-        storeChannels(
-            static_cast<Stored*>(arguments.output) + at, arguments.base != nullptr ? loadChannels(static_cast<const Stored*>(arguments.base) + at) + values : values);
+        uint4 values[rowsAtOnce];
+        uint4 old[rowsAtOnce];
+        forEachRow<rowsAtOnce>(arguments.rows - row, step, [&](int i, int32 down) {
+            values[i] = mapped ? map.gather(source.at(row + down)) : source.load(row + down);
+            if (adds)
+            {
+                old[i] = base.load(row + down);
+            }
+        });
+        forEachRow<rowsAtOnce>(arguments.rows - row, step, [&](int i, int32 down) {
+            output.store(row + down, adds ? packPiece(unpackPiece<Stored>(old[i]) + unpackPiece<Stored>(values[i])) : values[i]);
+        });
     }
 }
 

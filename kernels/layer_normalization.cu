@@ -140,14 +140,13 @@ extern "C" __global__ void __launch_bounds__(256) layerParameterSums(const __gri
         }
     }
 
-    double total[4] = {sum.x, sum.y, sum.z, sum.w};
-    double totalProduct[4] = {product.x, product.y, product.z, product.w};
-    if (addThreads(sums, total, totalProduct) && channel < arguments.pitch)
-    {
-        double* target = arguments.partials + static_cast<int64>(blockIdx.y) * 2 * arguments.pitch + channel;
-        storeSums(target, total);
-        storeSums(target + arguments.pitch, totalProduct);
-    }
+    const float sumOfThread[4] = {sum.x, sum.y, sum.z, sum.w};
+    const float productOfThread[4] = {product.x, product.y, product.z, product.w};
+    double* partials = arguments.partials + static_cast<int64>(blockIdx.y) * 2 * arguments.pitch;
+    addThreads(sums, sumOfThread, productOfThread, arguments.pitch, [&](int32 at, double total, double totalProduct) {
+        partials[at] = total;
+        partials[arguments.pitch + at] = totalProduct;
+    });
 }
 
 extern "C" __global__ void __launch_bounds__(256) layerParameters(const __grid_constant__ LayerBackwardArguments arguments)

@@ -9,7 +9,8 @@
 // Arrays of activations and their gradients are float32, or bfloat16 in the kernels whose names end in Bf16; statistics, factors and the gradients of γ and β are float32 always.
 //
 // Launch: channels.cuh; the merging kernels have blocks of 32 channels × 8 groups of slabs. Moved, in units of the array's bytes: moments 1, apply 2 (3 with a residual), backward sums 2 (3),
-// backward 3 (4, or more with the residual's gradient): limited by memory.
+// backward 3 (4, or more with the residual's gradient): limited by memory. A thread has four rows under way, two where it reads three arrays or gathers: at least 64 bytes, and the 512 threads that a
+// multiprocessor holds at 128 registers or fewer make 32 KB. What differs from launch to launch (residual, side of the activation) is decided before the rows.
 #include "activity.cuh"
 #include "slabs.cuh"
 
@@ -112,52 +113,42 @@ struct ResidualGradientArguments
     int32 accumulate;
 };
 
+// How many rows a thread has under way where a row takes three loads or more, and registers with them.
+constexpr int fewRowsAtOnce = 2;
+
 template <class Stored>
 __device__ inline void momentsOfSlab(const MomentsArguments& arguments)
 {
     constexpr int owned = ownedChannels<Stored>;
     __shared__ SlabSums<owned> sums;
-    const Stored* input = static_cast<const Stored*>(arguments.input);
     int32 channel = firstChannel<owned>();
     int32 first = blockIdx.y * arguments.rowsOfSlab;
     int32 last = min(first + arguments.rowsOfSlab, arguments.rows);
-    Channels<owned> pivot = fillChannels<owned>(0.0f);
-    Channels<owned> sum = pivot;
-    Channels<owned> squares = pivot;
+    Channels<owned> sum = fillChannels<owned>(0.0f);
+    Channels<owned> squares = sum;
     if (channel < arguments.pitch)
     {
-        pivot = loadChannels(input + static_cast<int64>(first) * arguments.pitch + channel);
-        for (int32 row = first + threadIdx.y; row < last; row += blockDim.y)
+        Column<Stored> input(arguments.input, channel, arguments.pitch);
+        Channels<owned> pivot = loadChannels(input.at(first));
+        for (int32 row = first + threadIdx.y; row < last; row += rowsAtOnce * blockDim.y)
         {
-            Channels<owned> difference = loadChannels(input + static_cast<int64>(row) * arguments.pitch + channel) - pivot;
-            sum = sum + difference;
-            squares = fmaChannels(difference, difference, squares);
+            uint4 x[rowsAtOnce];
+            forEachRow<rowsAtOnce>(last - row, blockDim.y, [&](int i, int32 down) { x[i] = input.load(row + down); });
+            forEachRow<rowsAtOnce>(last - row, blockDim.y, [&](int i, int32) {
+                Channels<owned> difference = unpackPiece<Stored>(x[i]) - pivot;
+                sum = sum + difference;
+                squares = fmaChannels(difference, difference, squares);
+            });
         }
     }
 
-    double total[owned];
-    double totalSquares[owned];
-#pragma unroll
-    for (int i = 0; i < owned; i++)
-    {
-        total[i] = sum.at[i];
-        totalSquares[i] = squares.at[i];
-    }
-
-    if (addThreads(sums, total, totalSquares) && channel < arguments.pitch)
-    {
-        double count = last - first;
-#pragma unroll
-        for (int i = 0; i < owned; i++)
-        {
-            totalSquares[i] -= total[i] * total[i] / count;
-            total[i] = pivot.at[i] + total[i] / count;
-        }
-
-        double* target = arguments.partials + static_cast<int64>(blockIdx.y) * 2 * arguments.pitch + channel;
-        storeSums(target, total);
-        storeSums(target + arguments.pitch, totalSquares);
-    }
+    const Stored* firstOfSlab = static_cast<const Stored*>(arguments.input) + static_cast<int64>(first) * arguments.pitch;
+    double* partials = arguments.partials + static_cast<int64>(blockIdx.y) * 2 * arguments.pitch;
+    double count = last - first;
+    addThreads(sums, sum.at, squares.at, arguments.pitch, [&](int32 at, double total, double totalSquares) {
+        partials[at] = loadElement(firstOfSlab + at) + total / count;
+        partials[arguments.pitch + at] = totalSquares - total * total / count;
+    });
 }
 
 extern "C" __global__ void __launch_bounds__(256) moments(const __grid_constant__ MomentsArguments arguments)
@@ -271,65 +262,98 @@ extern "C" __global__ void __launch_bounds__(256) prepare(const __grid_constant_
     saved[3 * pitch] = static_cast<float>(offset - mean * scale);
 }
 
-// Negative values become exactly +0 under ReLU, whose slope of 0 would give −0.
-template <int count>
-__device__ inline Channels<count> activate(const Channels<count>& values, int32 rectifies, float slope)
+enum class Shortcut
 {
-    if (rectifies == 0)
+    none,
+    identity,
+    mapped,
+};
+
+// All rows of a thread; returns which channels were active.
+template <class Stored, Shortcut shortcut, bool leaky>
+__device__ inline uint32 applyRows(const ApplyArguments& arguments, int32 channel)
+{
+    constexpr int owned = ownedChannels<Stored>;
+    constexpr int atOnce = shortcut == Shortcut::mapped ? fewRowsAtOnce : rowsAtOnce;
+    Channels<owned> scale = loadFloats<owned>(arguments.saved + 2 * arguments.pitch + channel);
+    Channels<owned> shift = loadFloats<owned>(arguments.saved + 3 * arguments.pitch + channel);
+    ChannelMap<Stored> map(shortcut == Shortcut::mapped ? arguments.map : nullptr, channel, arguments.channels);
+    Column<Stored> input(arguments.input, channel, arguments.pitch);
+    Column<Stored> residual(arguments.residual, shortcut == Shortcut::mapped ? 0 : channel, arguments.residualPitch);
+    Column<Stored> output(arguments.output, channel, arguments.pitch);
+
+    // Rounding keeps the order of values, so that the smallest that may be stored can be applied to pairs of them.
+    uint4 smallest = fillPiece<Stored>(arguments.rectifies != 0 && !leaky ? 0.0f : __uint_as_float(0xFF800000));
+    LargestSeen<Stored> largest(arguments.activity);
+    int32 step = rowStep();
+    for (int32 row = firstRow(); row < arguments.rows; row += atOnce * step)
     {
-        return values;
+        int32 left = arguments.rows - row;
+        uint4 x[atOnce];
+        uint4 added[atOnce];
+        forEachRow<atOnce>(left, step, [&](int i, int32 down) {
+            x[i] = input.load(row + down);
+            if (shortcut != Shortcut::none)
+            {
+                added[i] = shortcut == Shortcut::mapped ? map.gather(residual.at(row + down)) : residual.load(row + down);
+            }
+        });
+        forEachRow<atOnce>(left, step, [&](int i, int32 down) {
+            Channels<owned> values = fmaChannels(unpackPiece<Stored>(x[i]), scale, shift);
+            if (shortcut != Shortcut::none)
+            {
+                values = values + unpackPiece<Stored>(added[i]);
+            }
+
+            if (leaky)
+            {
+                values = eachChannel<owned>([&](int c) { return values.at[c] < 0.0f ? values.at[c] * arguments.slope : values.at[c]; });
+            }
+
+            uint4 stored = largerPiece<Stored>(packPiece(values), smallest);
+            output.store(row + down, stored);
+            largest.add(stored);
+        });
     }
 
-    if (slope == 0.0f)
+    return firstRow() < arguments.rows ? largest.bits(arguments.activity) : 0;
+}
+
+template <class Stored, bool leaky>
+__device__ inline uint32 applyByShortcut(const ApplyArguments& arguments, int32 channel)
+{
+    if (arguments.residual == nullptr)
     {
-        return eachChannel<count>([&](int i) { return values.at[i] < 0.0f ? 0.0f : values.at[i]; });
+        return applyRows<Stored, Shortcut::none, leaky>(arguments, channel);
     }
 
-    return eachChannel<count>([&](int i) { return values.at[i] < 0.0f ? values.at[i] * slope : values.at[i]; });
+    return arguments.map == nullptr ? applyRows<Stored, Shortcut::identity, leaky>(arguments, channel) : applyRows<Stored, Shortcut::mapped, leaky>(arguments, channel);
 }
 
 template <class Stored>
-__device__ inline void applyRows(const ApplyArguments& arguments)
+__device__ inline void applyAll(const ApplyArguments& arguments)
 {
-    constexpr int owned = ownedChannels<Stored>;
-    int32 channel = firstChannel<owned>();
+    int32 channel = firstChannel<ownedChannels<Stored>>();
     uint32 bits = 0;
     if (channel < arguments.pitch)
     {
-        const Stored* input = static_cast<const Stored*>(arguments.input);
-        Stored* output = static_cast<Stored*>(arguments.output);
-        Channels<owned> scale = loadFloats<owned>(arguments.saved + 2 * arguments.pitch + channel);
-        Channels<owned> shift = loadFloats<owned>(arguments.saved + 3 * arguments.pitch + channel);
-        bool mapped = arguments.map != nullptr;
-        ChannelMap<owned> map(arguments.map, channel, arguments.channels);
-        for (int32 row = firstRow(); row < arguments.rows; row += rowStep())
-        {
-            int64 at = static_cast<int64>(row) * arguments.pitch + channel;
-            Channels<owned> values = fmaChannels(loadChannels(input + at), scale, shift);
-            if (arguments.residual != nullptr)
-            {
-                const Stored* residual = static_cast<const Stored*>(arguments.residual) + static_cast<int64>(row) * arguments.residualPitch;
-                values = values + (mapped ? map.gather(residual) : loadChannels(residual + channel));
-            }
-
-            bits |= activeBits(arguments.activity, storeChannels(output + at, activate(values, arguments.rectifies, arguments.slope)));
-        }
+        bits = arguments.rectifies != 0 && arguments.slope != 0.0f ? applyByShortcut<Stored, true>(arguments, channel) : applyByShortcut<Stored, false>(arguments, channel);
     }
 
     if (arguments.activity.flags != nullptr)
     {
-        reportActivity<owned>(arguments.activity, bits, channel, arguments.channels);
+        reportActivity<ownedChannels<Stored>>(arguments.activity, bits, channel, arguments.channels);
     }
 }
 
 extern "C" __global__ void __launch_bounds__(256) apply(const __grid_constant__ ApplyArguments arguments)
 {
-    applyRows<float>(arguments);
+    applyAll<float>(arguments);
 }
 
 extern "C" __global__ void __launch_bounds__(256) applyBf16(const __grid_constant__ ApplyArguments arguments)
 {
-    applyRows<BFloat16>(arguments);
+    applyAll<BFloat16>(arguments);
 }
 
 // dz from dy and the value that decides the side: positive values pass, others are multiplied by the slope.
@@ -339,19 +363,58 @@ __device__ inline Channels<count> backThroughActivation(const Channels<count>& g
     return eachChannel<count>([&](int i) { return values.at[i] > 0.0f ? gradient.at[i] : gradient.at[i] * slope; });
 }
 
-// dz of a row: the side is that of the output where it was kept, else of the normalised input.
-template <class Stored, int count>
-__device__ inline Channels<count> gradientBeforeActivation(
-    const BackwardArguments& arguments, int64 at, const Channels<count>& x, const Channels<count>& scale, const Channels<count>& shift)
+// Where the side of the activation is read: nowhere without one, from the output where it was kept, else from the normalised input.
+enum class Side
 {
-    Channels<count> gradient = loadChannels(static_cast<const Stored*>(arguments.outputGradient) + at);
-    if (arguments.rectifies == 0)
-    {
-        return gradient;
-    }
+    none,
+    input,
+    output,
+};
 
-    return backThroughActivation(
-        gradient, arguments.output != nullptr ? loadChannels(static_cast<const Stored*>(arguments.output) + at) : fmaChannels(x, scale, shift), arguments.slope);
+__device__ inline Side sideOf(const BackwardArguments& arguments)
+{
+    return arguments.rectifies == 0 ? Side::none : arguments.output == nullptr ? Side::input : Side::output;
+}
+
+template <class Stored, Side side>
+__device__ inline void addRows(
+    const BackwardArguments& arguments, int32 channel, Channels<ownedChannels<Stored>>& sum, Channels<ownedChannels<Stored>>& product)
+{
+    constexpr int owned = ownedChannels<Stored>;
+    constexpr int atOnce = side == Side::output ? fewRowsAtOnce : rowsAtOnce;
+    Column<Stored> input(arguments.input, channel, arguments.pitch);
+    Column<Stored> output(arguments.output, channel, arguments.pitch);
+    Column<Stored> outputGradient(arguments.outputGradient, channel, arguments.pitch);
+    Channels<owned> mean = loadFloats<owned>(arguments.saved + channel);
+    Channels<owned> scale = loadFloats<owned>(arguments.saved + 2 * arguments.pitch + channel);
+    Channels<owned> shift = loadFloats<owned>(arguments.saved + 3 * arguments.pitch + channel);
+    int32 first = blockIdx.y * arguments.rowsOfSlab;
+    int32 last = min(first + arguments.rowsOfSlab, arguments.rows);
+    for (int32 row = first + threadIdx.y; row < last; row += atOnce * blockDim.y)
+    {
+        uint4 x[atOnce];
+        uint4 y[atOnce];
+        uint4 dy[atOnce];
+        forEachRow<atOnce>(last - row, blockDim.y, [&](int i, int32 down) {
+            x[i] = input.load(row + down);
+            dy[i] = outputGradient.load(row + down);
+            if (side == Side::output)
+            {
+                y[i] = output.load(row + down);
+            }
+        });
+        forEachRow<atOnce>(last - row, blockDim.y, [&](int i, int32) {
+            Channels<owned> values = unpackPiece<Stored>(x[i]);
+            Channels<owned> gradient = unpackPiece<Stored>(dy[i]);
+            if (side != Side::none)
+            {
+                gradient = backThroughActivation(gradient, side == Side::output ? unpackPiece<Stored>(y[i]) : fmaChannels(values, scale, shift), arguments.slope);
+            }
+
+            sum = sum + gradient;
+            product = fmaChannels(gradient, values - mean, product);
+        });
+    }
 }
 
 template <class Stored>
@@ -360,41 +423,29 @@ __device__ inline void sumsOfSlab(const BackwardArguments& arguments)
     constexpr int owned = ownedChannels<Stored>;
     __shared__ SlabSums<owned> sums;
     int32 channel = firstChannel<owned>();
-    int32 first = blockIdx.y * arguments.rowsOfSlab;
-    int32 last = min(first + arguments.rowsOfSlab, arguments.rows);
     Channels<owned> sum = fillChannels<owned>(0.0f);
     Channels<owned> product = sum;
     if (channel < arguments.pitch)
     {
-        const Stored* input = static_cast<const Stored*>(arguments.input);
-        Channels<owned> mean = loadFloats<owned>(arguments.saved + channel);
-        Channels<owned> scale = loadFloats<owned>(arguments.saved + 2 * arguments.pitch + channel);
-        Channels<owned> shift = loadFloats<owned>(arguments.saved + 3 * arguments.pitch + channel);
-        for (int32 row = first + threadIdx.y; row < last; row += blockDim.y)
+        switch (sideOf(arguments))
         {
-            int64 at = static_cast<int64>(row) * arguments.pitch + channel;
-            Channels<owned> x = loadChannels(input + at);
-            Channels<owned> gradient = gradientBeforeActivation<Stored>(arguments, at, x, scale, shift);
-            sum = sum + gradient;
-            product = fmaChannels(gradient, x - mean, product);
+        case Side::none:
+            addRows<Stored, Side::none>(arguments, channel, sum, product);
+            break;
+        case Side::input:
+            addRows<Stored, Side::input>(arguments, channel, sum, product);
+            break;
+        default:
+            addRows<Stored, Side::output>(arguments, channel, sum, product);
+            break;
         }
     }
 
-    double total[owned];
-    double totalProduct[owned];
-#pragma unroll
-    for (int i = 0; i < owned; i++)
-    {
-        total[i] = sum.at[i];
-        totalProduct[i] = product.at[i];
-    }
-
-    if (addThreads(sums, total, totalProduct) && channel < arguments.pitch)
-    {
-        double* target = arguments.partials + static_cast<int64>(blockIdx.y) * 2 * arguments.pitch + channel;
-        storeSums(target, total);
-        storeSums(target + arguments.pitch, totalProduct);
-    }
+    double* partials = arguments.partials + static_cast<int64>(blockIdx.y) * 2 * arguments.pitch;
+    addThreads(sums, sum.at, product.at, arguments.pitch, [&](int32 at, double total, double totalProduct) {
+        partials[at] = total;
+        partials[arguments.pitch + at] = totalProduct;
+    });
 }
 
 extern "C" __global__ void __launch_bounds__(256) backwardSums(const __grid_constant__ BackwardArguments arguments)
@@ -416,11 +467,22 @@ extern "C" __global__ void __launch_bounds__(256) backwardFactors(const __grid_c
     double product = 0.0;
     if (channel < pitch)
     {
-        for (int32 slab = threadIdx.y; slab < arguments.slabs; slab += 8)
+        // The few blocks of this kernel wait for memory: many slabs are under way.
+        constexpr int atOnce = 16;
+        const double* ofSlab = arguments.partials + channel;
+        int32 slabBytes = 2 * pitch * static_cast<int32>(sizeof(double));
+        for (int32 slab = threadIdx.y; slab < arguments.slabs; slab += atOnce * 8)
         {
-            const double* partial = arguments.partials + static_cast<int64>(slab) * 2 * pitch + channel;
-            sum += partial[0];
-            product += partial[pitch];
+            double sums[atOnce];
+            double products[atOnce];
+            forEachRow<atOnce>(arguments.slabs - slab, 8, [&](int i, int32 down) {
+                sums[i] = *advance(ofSlab, slab + down, slabBytes);
+                products[i] = *advance(ofSlab + pitch, slab + down, slabBytes);
+            });
+            forEachRow<atOnce>(arguments.slabs - slab, 8, [&](int i, int32) {
+                sum += sums[i];
+                product += products[i];
+            });
         }
     }
 
@@ -464,47 +526,108 @@ extern "C" __global__ void __launch_bounds__(256) backwardFactors(const __grid_c
     arguments.factors[pitch + channel] = static_cast<float>(batch ? -scale * sum / arguments.rows - slope * mean : 0.0);
 }
 
-template <class Stored>
-__device__ inline void backwardRows(const BackwardArguments& arguments)
+template <class Stored, Side side, bool wantsResidual>
+__device__ inline void backwardRows(const BackwardArguments& arguments, int32 channel)
 {
     constexpr int owned = ownedChannels<Stored>;
-    int32 channel = firstChannel<owned>();
+    constexpr int atOnce = side == Side::output || wantsResidual ? fewRowsAtOnce : rowsAtOnce;
+    bool wantsInput = arguments.inputGradient != nullptr;
+    bool accumulates = wantsResidual && arguments.accumulateResidual != 0;
+    Column<Stored> input(arguments.input, channel, arguments.pitch);
+    Column<Stored> output(arguments.output, channel, arguments.pitch);
+    Column<Stored> outputGradient(arguments.outputGradient, channel, arguments.pitch);
+    Column<Stored> inputGradient(arguments.inputGradient, channel, arguments.pitch);
+    Column<Stored> residualGradient(arguments.residualGradient, channel, arguments.pitch);
+    Channels<owned> scale = loadFloats<owned>(arguments.saved + 2 * arguments.pitch + channel);
+    Channels<owned> shift = loadFloats<owned>(arguments.saved + 3 * arguments.pitch + channel);
+    Channels<owned> b = loadFloats<owned>(arguments.factors + channel);
+    Channels<owned> c = loadFloats<owned>(arguments.factors + arguments.pitch + channel);
+    int32 step = rowStep();
+    for (int32 row = firstRow(); row < arguments.rows; row += atOnce * step)
+    {
+        int32 left = arguments.rows - row;
+        uint4 x[atOnce];
+        uint4 y[atOnce];
+        uint4 dy[atOnce];
+        uint4 old[atOnce];
+        forEachRow<atOnce>(left, step, [&](int i, int32 down) {
+            x[i] = input.load(row + down);
+            dy[i] = outputGradient.load(row + down);
+            if (side == Side::output)
+            {
+                y[i] = output.load(row + down);
+            }
+
+            if (accumulates)
+            {
+                old[i] = residualGradient.load(row + down);
+            }
+        });
+        forEachRow<atOnce>(left, step, [&](int i, int32 down) {
+            Channels<owned> values = unpackPiece<Stored>(x[i]);
+            Channels<owned> gradient = unpackPiece<Stored>(dy[i]);
+            if (side != Side::none)
+            {
+                gradient = backThroughActivation(gradient, side == Side::output ? unpackPiece<Stored>(y[i]) : fmaChannels(values, scale, shift), arguments.slope);
+            }
+
+            if (wantsResidual)
+            {
+                residualGradient.store(row + down, packPiece(accumulates ? unpackPiece<Stored>(old[i]) + gradient : gradient));
+            }
+
+            if (wantsInput)
+            {
+                inputGradient.store(row + down, packPiece(fmaChannels(scale, gradient, fmaChannels(b, values, c))));
+            }
+        });
+    }
+}
+
+template <class Stored, Side side>
+__device__ inline void backwardByResidual(const BackwardArguments& arguments, int32 channel)
+{
+    if (arguments.residualGradient != nullptr)
+    {
+        backwardRows<Stored, side, true>(arguments, channel);
+    }
+    else
+    {
+        backwardRows<Stored, side, false>(arguments, channel);
+    }
+}
+
+template <class Stored>
+__device__ inline void backwardAll(const BackwardArguments& arguments)
+{
+    int32 channel = firstChannel<ownedChannels<Stored>>();
     if (channel >= arguments.pitch)
     {
         return;
     }
 
-    const Stored* input = static_cast<const Stored*>(arguments.input);
-    Channels<owned> scale = loadFloats<owned>(arguments.saved + 2 * arguments.pitch + channel);
-    Channels<owned> shift = loadFloats<owned>(arguments.saved + 3 * arguments.pitch + channel);
-    Channels<owned> b = loadFloats<owned>(arguments.factors + channel);
-    Channels<owned> c = loadFloats<owned>(arguments.factors + arguments.pitch + channel);
-    for (int32 row = firstRow(); row < arguments.rows; row += rowStep())
+    switch (sideOf(arguments))
     {
-        int64 at = static_cast<int64>(row) * arguments.pitch + channel;
-        Channels<owned> x = loadChannels(input + at);
-        Channels<owned> gradient = gradientBeforeActivation<Stored>(arguments, at, x, scale, shift);
-        if (arguments.residualGradient != nullptr)
-        {
-            Stored* target = static_cast<Stored*>(arguments.residualGradient) + at;
-            storeChannels(target, arguments.accumulateResidual != 0 ? loadChannels(target) + gradient : gradient);
-        }
-
-        if (arguments.inputGradient != nullptr)
-        {
-            storeChannels(static_cast<Stored*>(arguments.inputGradient) + at, fmaChannels(scale, gradient, fmaChannels(b, x, c)));
-        }
+    case Side::none:
+        backwardByResidual<Stored, Side::none>(arguments, channel);
+        break;
+    case Side::input:
+        backwardByResidual<Stored, Side::input>(arguments, channel);
+        break;
+    default:
+        backwardByResidual<Stored, Side::output>(arguments, channel);
+        break;
     }
 }
 
 extern "C" __global__ void __launch_bounds__(256) backwardApply(const __grid_constant__ BackwardArguments arguments)
 {
-    backwardRows<float>(arguments);
+    backwardAll<float>(arguments);
 }
 
 extern "C" __global__ void __launch_bounds__(256) backwardApplyBf16(const __grid_constant__ BackwardArguments arguments)
 {
-    backwardRows<BFloat16>(arguments);
+    backwardAll<BFloat16>(arguments);
 }
 
 // The gradient of a mapped shortcut: dz of the output channel that each of its channels feeds. It runs before backwardApply, which may overwrite dy.
@@ -518,18 +641,40 @@ __device__ inline void residualGradientRows(const ResidualGradientArguments& arg
         return;
     }
 
-    ChannelMap<owned> map(arguments.inverseMap, channel, arguments.residualChannels);
-    for (int32 row = firstRow(); row < arguments.rows; row += rowStep())
+    ChannelMap<Stored> map(arguments.inverseMap, channel, arguments.residualChannels);
+    Column<Stored> output(arguments.output, 0, arguments.pitch);
+    Column<Stored> outputGradient(arguments.outputGradient, 0, arguments.pitch);
+    Column<Stored> target(arguments.residualGradient, channel, arguments.residualPitch);
+    bool rectifies = arguments.rectifies != 0;
+    bool accumulates = arguments.accumulate != 0;
+    int32 step = rowStep();
+    for (int32 row = firstRow(); row < arguments.rows; row += fewRowsAtOnce * step)
     {
-        int64 from = static_cast<int64>(row) * arguments.pitch;
-        Channels<owned> gradient = map.gather(static_cast<const Stored*>(arguments.outputGradient) + from);
-        if (arguments.rectifies != 0)
-        {
-            gradient = backThroughActivation(gradient, map.gather(static_cast<const Stored*>(arguments.output) + from), arguments.slope);
-        }
+        int32 left = arguments.rows - row;
+        uint4 y[fewRowsAtOnce];
+        uint4 dy[fewRowsAtOnce];
+        uint4 old[fewRowsAtOnce];
+        forEachRow<fewRowsAtOnce>(left, step, [&](int i, int32 down) {
+            dy[i] = map.gather(outputGradient.at(row + down));
+            if (rectifies)
+            {
+                y[i] = map.gather(output.at(row + down));
+            }
 
-        Stored* target = static_cast<Stored*>(arguments.residualGradient) + static_cast<int64>(row) * arguments.residualPitch + channel;
-        storeChannels(target, arguments.accumulate != 0 ? loadChannels(target) + gradient : gradient);
+            if (accumulates)
+            {
+                old[i] = target.load(row + down);
+            }
+        });
+        forEachRow<fewRowsAtOnce>(left, step, [&](int i, int32 down) {
+            Channels<owned> gradient = unpackPiece<Stored>(dy[i]);
+            if (rectifies)
+            {
+                gradient = backThroughActivation(gradient, unpackPiece<Stored>(y[i]), arguments.slope);
+            }
+
+            target.store(row + down, packPiece(accumulates ? unpackPiece<Stored>(old[i]) + gradient : gradient));
+        });
     }
 }
 

@@ -54,8 +54,8 @@ __device__ inline float philoxLogarithm(float u)
     return fmaf(static_cast<float>(exponent), 0.69314718f, logarithm);
 }
 
-// cos(2π·turn/2²⁴): reduced to an eighth of a turn around the nearest quarter, then the Taylor series of cosine or sine.
-__device__ inline float philoxCosine(uint32 turn)
+// cosine and sine of 2π·turn/2²⁴: reduced to an eighth of a turn around the nearest quarter, then the Taylor series of both.
+__device__ inline float2 philoxCosineAndSine(uint32 turn)
 {
     uint32 quadrant = (turn + (1u << 21)) >> 22;
     int32 rest = static_cast<int32>(turn) - static_cast<int32>(quadrant << 22);
@@ -70,20 +70,18 @@ __device__ inline float philoxCosine(uint32 turn)
     cosine = fmaf(cosine, z, -0.5f);
     cosine = fmaf(cosine, z, 1);
 
-    // Quadrants 0 to 3: cos x, −sin x, −cos x, sin x.
-    float value = quadrant & 1 ? sine : cosine;
-    return __int_as_float(__float_as_int(value) ^ static_cast<int32>((quadrant + 1 & 2) << 30));
+    // Cosine in quadrants 0 to 3: cos x, −sin x, −cos x, sin x. The sine is the cosine a quarter turn earlier.
+    bool odd = (quadrant & 1) != 0;
+    int32 first = __float_as_int(odd ? sine : cosine);
+    int32 second = __float_as_int(odd ? cosine : sine);
+    return {__int_as_float(first ^ static_cast<int32>((quadrant + 1 & 2) << 30)), __int_as_float(second ^ static_cast<int32>((quadrant & 2) << 30))};
 }
 
-// The standard normal number of one lane of a block, by Box and Muller (1958): words 0 and 1 give √(−2 ln u)·(cos 2πv, sin 2πv), words 2 and 3 likewise.
-__device__ inline float philoxNormal(uint4 words, uint32 lane)
+// Two standard normal numbers by Box and Muller (1958): √(−2 ln u)·(cos 2πv, sin 2πv). Words 0 and 1 of a block give those of lanes 0 and 1, words 2 and 3 the others.
+__device__ inline float2 philoxNormalPair(uint32 radiusWord, uint32 angleWord)
 {
-    uint32 radiusWord = lane & 2 ? words.z : words.x;
-    uint32 angleWord = lane & 2 ? words.w : words.y;
     float u = __fmul_rn(static_cast<float>(static_cast<int32>((radiusWord >> 8) + 1)), 1.0f / 16777216);
     float radius = __fsqrt_rn(__fmul_rn(philoxLogarithm(u), -2));
-
-    // The sine of an angle is the cosine a quarter turn earlier.
-    uint32 turn = (angleWord >> 8) - ((lane & 1) << 22) & 0xFFFFFF;
-    return __fmul_rn(radius, philoxCosine(turn));
+    float2 direction = philoxCosineAndSine(angleWord >> 8);
+    return {__fmul_rn(radius, direction.x), __fmul_rn(radius, direction.y)};
 }

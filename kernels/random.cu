@@ -55,8 +55,10 @@ extern "C" __global__ void __launch_bounds__(256) uniform(const __grid_constant_
 extern "C" __global__ void __launch_bounds__(256) normal(const __grid_constant__ RandomArguments arguments)
 {
     forEachBlock(arguments, [&](uint4 words, int64) {
-        auto one = [&](uint32 lane) { return __fmaf_rn(philoxNormal(words, lane), arguments.scale, arguments.offset); };
-        return make_float4(one(0), one(1), one(2), one(3));
+        float2 lower = philoxNormalPair(words.x, words.y);
+        float2 upper = philoxNormalPair(words.z, words.w);
+        auto one = [&](float number) { return __fmaf_rn(number, arguments.scale, arguments.offset); };
+        return make_float4(one(lower.x), one(lower.y), one(upper.x), one(upper.y));
     });
 }
 

@@ -23,6 +23,23 @@ __device__ inline int32 rowStep()
     return static_cast<int32>(gridDim.y * blockDim.y);
 }
 
+// function(i, i·step) for those of the next `count` rows of a thread that are among the `left` ones. A thread that calls it once to load and once to compute has all its loads under way at a time.
+template <int count, class Function>
+__device__ inline void forEachRow(int32 left, int32 step, Function function)
+{
+#pragma unroll
+    for (int i = 0; i < count; i++)
+    {
+        if (i * step < left)
+        {
+            function(i, i * step);
+        }
+    }
+}
+
+// How many rows a thread has under way in most kernels: with 16 bytes a row, 512 resident threads keep 32 KB of loads in flight, twice what a multiprocessor's share of memory takes.
+constexpr int rowsAtOnce = 4;
+
 // Where a warp takes a row instead: its first row, and how many rows all warps of the grid take at once.
 __device__ inline int32 warpRow()
 {

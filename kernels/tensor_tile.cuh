@@ -47,13 +47,7 @@ enum class Right
     depthOuter,
 };
 
-// The same number, which the compiler shall keep in a register: else it finds a thread's addresses anew wherever they are used.
-__device__ inline uint32 kept(uint32 number)
-{
-    asm volatile("" : "+r"(number));
-    return number;
-}
-
+// An address that the compiler shall keep: else it finds it anew wherever something is added to it.
 __device__ inline const char* kept(const char* address)
 {
     asm volatile("" : "+l"(address));
@@ -132,7 +126,7 @@ struct TensorTile
 
         // Matrices of ldmatrix on the left: the lower and upper eight rows of the first chunk, then of the second.
         int32 row = warpRow + lane % 16;
-        leftAt = kept(row * rowBytes + ((lane / 16 ^ spread(row)) << 4));
+        leftAt = inRegister(row * rowBytes + ((lane / 16 ^ spread(row)) << 4));
         if (rightLayout == Right::depthInner)
         {
             // The first eight columns in both chunks, then the second eight.
@@ -148,7 +142,7 @@ struct TensorTile
             rightAt = lane % 4 * outerRowBytes + (((warpColumn / 4 + lane / 16) ^ spreadOuter(lane % 4)) << 4) + lane / 4 % 4 * 4;
         }
 
-        rightAt = kept(rightAt);
+        rightAt = inRegister(rightAt);
     }
 
     __device__ static int32 spread(int32 row) { return stepChunks == 8 ? row & 7 : row >> 1 & 3; }

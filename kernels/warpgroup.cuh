@@ -12,10 +12,23 @@
 #pragma once
 #include "common.cuh"
 
-__device__ inline uint64 matrixDescriptor(uint32 sharedAddress, uint32 leadingBytes, uint32 strideBytes)
+// An operand's descriptor in two halves: shared memory ends below 2¹⁸, so that a way of some bytes is added to the lower half alone.
+struct MatrixOperand
 {
-    return static_cast<uint64>(sharedAddress >> 4 & 0x3FFF) | static_cast<uint64>(leadingBytes >> 4) << 16 | static_cast<uint64>(strideBytes >> 4) << 32 | 1ull << 62;
-}
+    uint32 lower;
+    uint32 upper;
+
+    __device__ MatrixOperand(uint32 sharedAddress, uint32 leadingBytes, uint32 strideBytes) : lower(sharedAddress >> 4 | leadingBytes >> 4 << 16), upper(strideBytes >> 4 | 1u << 30) {}
+
+    __device__ MatrixOperand further(uint32 bytes) const
+    {
+        MatrixOperand result = *this;
+        result.lower += bytes >> 4;
+        return result;
+    }
+
+    __device__ uint64 at(uint32 bytes) const { return static_cast<uint64>(upper) << 32 | (lower + (bytes >> 4)); }
+};
 
 // Before the first product, and after sums were touched otherwise.
 __device__ inline void fenceSums() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }

@@ -71,7 +71,7 @@ internal sealed class CudaConvolution : IConvolutionKernels
             return;
         }
 
-        if (IsForWarpgroups(shape) && (input.Type == ElementType.BFloat16 || !statistics.IsNone))
+        if (IsForWarpgroups(shape) && input.Type == ElementType.BFloat16)
         {
             warpgroup.Forward(shape, input, weight, bias, output, statistics);
             return;
@@ -79,7 +79,8 @@ internal sealed class CudaConvolution : IConvolutionKernels
 
         if (UsesTensorCores(shape))
         {
-            tensor.Forward(shape, input, weight, bias, output, statistics);
+            // Float32 among warpgroups keeps what Statistics promised.
+            tensor.Forward(shape, input, weight, bias, output, statistics, IsForWarpgroups(shape) ? CudaWarpgroupConvolution.TilePixels : 0);
             return;
         }
 
@@ -150,9 +151,9 @@ internal sealed class CudaConvolution : IConvolutionKernels
             return;
         }
 
-        if (warpgroup is not null && shortcut.IsNone && outputGradient.Type == ElementType.BFloat16 && CudaWarpgroupConvolution.FitsGradient(shape))
+        if (warpgroup is not null && outputGradient.Type == ElementType.BFloat16 && CudaWarpgroupConvolution.FitsGradient(shape))
         {
-            warpgroup.DataGradient(shape, outputGradient, weight, inputGradient, mode);
+            warpgroup.DataGradient(shape, outputGradient, weight, inputGradient, mode, shortcut);
             return;
         }
 
@@ -237,9 +238,10 @@ internal sealed class CudaConvolution : IConvolutionKernels
     public void CombineFilterGradient(in Shape weight, int count, DeviceBuffer parts, DeviceBuffer weightGradient) =>
         filterGradient.Combine(weight, count, weight.Pitch, parts, weightGradient, GradientMode.Overwrite);
 
-    /// <summary>Whether warpgroups run the forward pass. A linear layer, whose images are single pixels, may be in float32 under any precision.</summary>
+    /// <summary>Whether warpgroups run the forward pass of bfloat16 images, with statistics in their form; not of a linear layer, whose images are single pixels, in float32 under any precision.</summary>
     [MemberNotNullWhen(true, nameof(warpgroup))]
-    private bool IsForWarpgroups(in ConvolutionShape shape) => warpgroup is not null && shape.InputHeight * shape.InputWidth > 1 && CudaWarpgroupConvolution.FitsForward(shape);
+    private bool IsForWarpgroups(in ConvolutionShape shape) =>
+        warpgroup is not null && shape.InputHeight * shape.InputWidth > 1 && CudaTensorConvolution.Fits(shape) && CudaWarpgroupConvolution.FitsForward(shape);
 
     [MemberNotNullWhen(true, nameof(tensor))]
     private bool UsesTensorCores(in ConvolutionShape shape) => tensor is not null && CudaTensorConvolution.Fits(shape);

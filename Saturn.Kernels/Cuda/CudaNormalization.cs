@@ -11,9 +11,6 @@ internal sealed class CudaNormalization : INormalizationKernels
 {
     private const int RowsPerThread = 4;
 
-    /// <summary>Rows of a thread in a pass that leaves partial sums: enough to make the merge cheap.</summary>
-    private const int SummedRowsPerThread = 16;
-
     private readonly CudaContext context;
     private readonly CudaLayerNormalization layer;
     private readonly CudaBatchStatistics batchStatistics;
@@ -49,7 +46,7 @@ internal sealed class CudaNormalization : INormalizationKernels
     {
         ActivationType type = ActivationType.Of("normalization.BatchMoments", input);
         int pitch = Shape.PitchOf(channels);
-        RowGrid grid = new(rows, pitch, SummedRowsPerThread, type.OwnedChannels);
+        RowGrid grid = RowGrid.OfSums(rows, pitch, type.OwnedChannels);
         int slabs = (rows + grid.RowsOfSlab - 1) / grid.RowsOfSlab;
         DeviceBuffer partials = context.Memory.Allocate((long)slabs * 2 * pitch * sizeof(double));
         MomentsArguments arguments = new() { Input = input.Address, Partials = partials.Address, Rows = rows, RowsOfSlab = grid.RowsOfSlab, Pitch = pitch };
@@ -119,7 +116,7 @@ internal sealed class CudaNormalization : INormalizationKernels
     {
         ActivationType type = ActivationType.Of("normalization.BatchBackward", input, epilogue.Residual, output, outputGradient, inputGradient, residualGradient);
         int pitch = Shape.PitchOf(shape.Channels);
-        RowGrid grid = new(shape.Rows, pitch, SummedRowsPerThread, type.OwnedChannels);
+        RowGrid grid = RowGrid.OfSums(shape.Rows, pitch, type.OwnedChannels);
         int slabs = batchStatistics || !gammaGradient.IsNone || !betaGradient.IsNone ? (shape.Rows + grid.RowsOfSlab - 1) / grid.RowsOfSlab : 0;
         DeviceBuffer partials = context.Memory.Allocate(Math.Max(slabs, 1) * 2L * pitch * sizeof(double));
         DeviceBuffer factors = context.Memory.Allocate(2L * pitch * sizeof(float));

@@ -46,12 +46,20 @@ internal sealed class CudaTensorConvolution
     }
 
     /// <summary>y, and the statistics of its tiles if they are wanted.</summary>
-    public void Forward(in ConvolutionShape shape, DeviceBuffer input, DeviceBuffer weight, DeviceBuffer bias, DeviceBuffer output, DeviceBuffer statistics)
+    /// <param name="shape">The sizes.</param>
+    /// <param name="input">x.</param>
+    /// <param name="weight">w.</param>
+    /// <param name="bias">One float an output channel, or None.</param>
+    /// <param name="output">y, overwritten.</param>
+    /// <param name="statistics">Receives them, or None.</param>
+    /// <param name="rowsOfTile">Pixels of a tile that statistics of another form than <see cref="Statistics"/> were promised for, or 0.</param>
+    public void Forward(
+        in ConvolutionShape shape, DeviceBuffer input, DeviceBuffer weight, DeviceBuffer bias, DeviceBuffer output, DeviceBuffer statistics, int rowsOfTile = 0)
     {
         ElementType type = TypeOf(input, weight, output);
         TensorConvolutionArguments arguments = ForwardArguments(shape, input, weight, bias, output);
         arguments.Statistics = statistics.Address;
-        LaunchForward(shape, type, arguments);
+        LaunchForward(shape, type, arguments, rowsOfTile);
     }
 
     /// <inheritdoc cref="IConvolutionKernels.ForwardNormalized"/>
@@ -106,14 +114,14 @@ internal sealed class CudaTensorConvolution
         Launch(type == ElementType.BFloat16 ? dataGradientBf16 : dataGradientTf32, choice, independent, arguments);
     }
 
-    private void LaunchForward(in ConvolutionShape shape, ElementType type, in TensorConvolutionArguments arguments) =>
-        Launch(type == ElementType.BFloat16 ? forwardBf16 : forwardTf32, ForwardChoice(shape), shape.Groups, arguments);
+    private void LaunchForward(in ConvolutionShape shape, ElementType type, in TensorConvolutionArguments arguments, int rowsOfTile = 0) =>
+        Launch(type == ElementType.BFloat16 ? forwardBf16 : forwardTf32, ForwardChoice(shape, rowsOfTile), shape.Groups, arguments);
 
-    private TensorConvolutionChoice ForwardChoice(in ConvolutionShape shape) =>
-        Choose((long)shape.Batch * shape.OutputHeight * shape.OutputWidth, shape.GroupOutputChannels, shape.Groups);
+    private TensorConvolutionChoice ForwardChoice(in ConvolutionShape shape, int rowsOfTile = 0) =>
+        Choose((long)shape.Batch * shape.OutputHeight * shape.OutputWidth, shape.GroupOutputChannels, shape.Groups, rowsOfTile);
 
-    private TensorConvolutionChoice Choose(long rows, int columns, int independent) =>
-        tile is int number ? TensorConvolutionTile.All[number].Cover(number, rows, columns) : TensorConvolutionTile.Choose(rows, columns, independent);
+    private TensorConvolutionChoice Choose(long rows, int columns, int independent, int rowsOfTile = 0) =>
+        tile is int number ? TensorConvolutionTile.All[number].Cover(number, rows, columns) : TensorConvolutionTile.Choose(rows, columns, independent, rowsOfTile);
 
     private static void Launch(CudaKernel<TensorConvolutionArguments>[] kernels, in TensorConvolutionChoice choice, int independent, TensorConvolutionArguments arguments)
     {

@@ -11,9 +11,15 @@ namespace Saturn.Kernels.Cuda;
 /// </summary>
 internal sealed class CudaWarpgroupConvolution
 {
-    private const int TilePixels = 128;
+    /// <summary>Pixels of a tile, whatever its channels.</summary>
+    public const int TilePixels = 128;
+
     private const int TileDepth = 64;
     private const int Threads = 288;
+
+    // Patches of the output are 8 × 8, for filters of three rows.
+    private const int PatchSide = 8;
+    private const int PatchTaps = 3;
 
     private const long TilesThatFillADevice = 128;
 
@@ -34,8 +40,8 @@ internal sealed class CudaWarpgroupConvolution
         this.context = context;
         this.tilesWanted = tilesWanted;
         CudaModule module = context.Module(KernelSource.BuiltIn("convolution_wgmma.cu", typeof(WarpgroupConvolutionArguments)));
-        forward = [new Tile(module, "forward", 64, 4), new Tile(module, "forward", 128, 3), new Tile(module, "forward", 256, 4)];
-        gradient = [new Tile(module, "gradient", 64, 4), new Tile(module, "gradient", 128, 3), new Tile(module, "gradient", 256, 4)];
+        forward = [new Tile(module, "forward", 64, 4, 3, 6), new Tile(module, "forward", 128, 3, 2, 4), new Tile(module, "forward", 256, 4, 3, 5)];
+        gradient = [new Tile(module, "gradient", 64, 4, 3, 6), new Tile(module, "gradient", 128, 3, 2, 4), new Tile(module, "gradient", 256, 4, 3, 5)];
     }
 
     /// <summary>Whether a device has the instructions.</summary>
@@ -58,6 +64,9 @@ internal sealed class CudaWarpgroupConvolution
     /// <summary>The form of <see cref="Forward"/>'s statistics.</summary>
     public static BatchStatistics Statistics(in ConvolutionShape shape) => new(Across(shape.Output.Rows, TilePixels), TilePixels);
 
+    /// <summary>Whether a tile of <see cref="Forward"/> is two patches of 8 × 8 pixels rather than 128 pixels in their order.</summary>
+    public static bool HasPatches(in ConvolutionShape shape) => HasPatches(shape, shape.OutputHeight, shape.OutputWidth);
+
     /// <summary>Forward pass on bfloat16 images and filters, in the layout of <see cref="IConvolutionKernels.Forward"/>; the bias is float32 or None.</summary>
     /// <param name="shape">The sizes.</param>
     /// <param name="input">x.</param>
@@ -73,15 +82,23 @@ internal sealed class CudaWarpgroupConvolution
         Launch(shape, pass, forward, input, weight, output.Type, new WarpgroupConvolutionArguments { Output = output.Address, Bias = bias.Address, Statistics = statistics.Address });
     }
 
-    /// <summary>Data gradient with stride 1 on bfloat16 images and filters.</summary>
-    public void DataGradient(in ConvolutionShape shape, DeviceBuffer outputGradient, DeviceBuffer weight, DeviceBuffer inputGradient, GradientMode mode)
+    /// <summary>Data gradient with stride 1 on bfloat16 images and filters: ∂x, or what is there plus ∂x, or ∂x and what a mapped shortcut brings.</summary>
+    public void DataGradient(
+        in ConvolutionShape shape, DeviceBuffer outputGradient, DeviceBuffer weight, DeviceBuffer inputGradient, GradientMode mode, in ShortcutGradient shortcut = default)
     {
         Pass pass = new(
             shape.Batch, shape.OutputHeight, shape.OutputWidth, shape.OutputChannels, shape.InputHeight, shape.InputWidth, shape.InputChannels, 1, 1,
             Span(shape.KernelHeight, shape.DilationHeight) - shape.PaddingHeight, Span(shape.KernelWidth, shape.DilationWidth) - shape.PaddingWidth);
         Launch(
             shape, pass, gradient, outputGradient, weight, inputGradient.Type,
-            new WarpgroupConvolutionArguments { Output = inputGradient.Address, Accumulate = mode == GradientMode.Accumulate ? 1 : 0 });
+            new WarpgroupConvolutionArguments
+            {
+                Output = inputGradient.Address,
+                Residual = shortcut.Sum.Address,
+                Map = shortcut.InverseMap.Address,
+                Accumulate = mode == GradientMode.Accumulate ? 1 : 0,
+                ResidualPitch = Shape.PitchOf(Math.Max(shortcut.Channels, 1)),
+            });
     }
 
     private void Launch(in ConvolutionShape shape, in Pass pass, Tile[] tiles, DeviceBuffer image, DeviceBuffer filter, ElementType outputType, WarpgroupConvolutionArguments arguments)
@@ -97,7 +114,8 @@ internal sealed class CudaWarpgroupConvolution
         Tile tile = Choose(tiles, pixels, pass.OutputChannels);
         bool isGradient = tiles == gradient;
         context.MakeCurrent();
-        arguments.Image = DescribeImage(shape, pass, image);
+        bool patches = HasPatches(shape, pass.OutputHeight, pass.OutputWidth);
+        arguments.Image = patches ? DescribePatches(pass, image) : DescribeImage(shape, pass, image);
         arguments.Filter = DescribeFilter(shape, filter, isGradient ? TileDepth : tile.Channels);
         arguments.Pixels = pixels;
         arguments.Height = pass.OutputHeight;
@@ -114,7 +132,30 @@ internal sealed class CudaWarpgroupConvolution
         arguments.DilationHeight = shape.DilationHeight;
         arguments.DilationWidth = shape.DilationWidth;
         arguments.ColumnTiles = Across(pass.OutputChannels, tile.Channels);
-        tile.Kernel.Launch(arguments, LaunchGeometry.Linear((long)Across(pixels, TilePixels) * arguments.ColumnTiles, Threads, tile.SharedBytes));
+        long blocks = (long)Across(pixels, TilePixels) * arguments.ColumnTiles;
+        if (patches)
+        {
+            tile.PatchKernel.Launch(arguments, LaunchGeometry.Linear(blocks, Threads, tile.PatchSharedBytes));
+        }
+        else
+        {
+            tile.Kernel.Launch(arguments, LaunchGeometry.Linear(blocks, Threads, tile.SharedBytes));
+        }
+    }
+
+    // Whether the output falls into patches, whose pixels a filter of three rows reads once a column of taps. In the gradient the strides are 1.
+    private static bool HasPatches(in ConvolutionShape shape, int outputHeight, int outputWidth) =>
+        shape.KernelHeight == PatchTaps && shape.DilationHeight == 1 && shape.DilationWidth == 1 && shape.StrideHeight == 1 && shape.StrideWidth == 1
+        && outputHeight % PatchSide == 0 && outputWidth % PatchSide == 0;
+
+    private TensorMap DescribePatches(in Pass pass, DeviceBuffer image)
+    {
+        ulong pixel = (ulong)Shape.PitchOf(pass.Channels) * sizeof(ushort);
+        ulong row = pixel * (ulong)pass.Width;
+        TensorMapSource source = new(
+            TensorMapElement.BFloat16, image.Address, [(ulong)pass.Channels, (ulong)pass.Width, (ulong)pass.Height, (ulong)pass.Batch], [pixel, row, row * (ulong)pass.Height], [1, 1, 1, 1],
+            TensorMapSwizzle.Bytes128);
+        return context.Driver.EncodeTensorMap(source, [TileDepth, PatchSide, PatchSide + PatchTaps - 1, 1]);
     }
 
     private TensorMap DescribeImage(in ConvolutionShape shape, in Pass pass, DeviceBuffer image)
@@ -166,18 +207,30 @@ internal sealed class CudaWarpgroupConvolution
     private readonly record struct Pass(
         int Batch, int Height, int Width, int Channels, int OutputHeight, int OutputWidth, int OutputChannels, int StrideHeight, int StrideWidth, int PaddingHeight, int PaddingWidth);
 
-    /// <summary>One variant of a kernel: the channels of its tile, and its shared memory: stages, their barriers, and room to begin at a multiple of 1024 bytes.</summary>
-    private sealed class Tile(CudaModule module, string pass, int channels, int stages)
+    /// <summary>A tile's two kernels, and their shared memory: stages, their barriers, and room to begin at a multiple of 1024 bytes.</summary>
+    /// <param name="module">The compiled file.</param>
+    /// <param name="pass">"forward" or "gradient".</param>
+    /// <param name="channels">Channels of a tile.</param>
+    /// <param name="stages">Stages of image and filter together.</param>
+    /// <param name="imageStages">Among patches, stages of the image alone.</param>
+    /// <param name="filterStages">And of the filter.</param>
+    private sealed class Tile(CudaModule module, string pass, int channels, int stages, int imageStages, int filterStages)
     {
         private const int RowBytes = 2 * TileDepth;
         private const int BarrierBytes = 8;
+        private const int PatchBytes = (PatchSide + PatchTaps - 1) * PatchSide * RowBytes;
 
         public int Channels => channels;
 
         public int SharedBytes { get; } = stages * ((TilePixels + channels) * RowBytes + 2 * BarrierBytes) + 8 * RowBytes;
 
+        public int PatchSharedBytes { get; } = imageStages * (2 * PatchBytes + 2 * BarrierBytes) + filterStages * (channels * RowBytes + 2 * BarrierBytes) + 8 * RowBytes;
+
         public CudaKernel<WarpgroupConvolutionArguments> Kernel { get; } =
             module.Kernel<WarpgroupConvolutionArguments>($"{pass}{channels}", stages * ((TilePixels + channels) * RowBytes + 2 * BarrierBytes) + 8 * RowBytes);
+
+        public CudaKernel<WarpgroupConvolutionArguments> PatchKernel { get; } = module.Kernel<WarpgroupConvolutionArguments>(
+            $"{pass}Patches{channels}", imageStages * (2 * PatchBytes + 2 * BarrierBytes) + filterStages * (channels * RowBytes + 2 * BarrierBytes) + 8 * RowBytes);
     }
 }
 
@@ -191,6 +244,8 @@ internal struct WarpgroupConvolutionArguments
     public nint Output;
     public nint Bias;
     public nint Statistics;
+    public nint Residual;
+    public nint Map;
     public int Pixels;
     public int Height;
     public int Width;
@@ -207,4 +262,5 @@ internal struct WarpgroupConvolutionArguments
     public int DilationWidth;
     public int ColumnTiles;
     public int Accumulate;
+    public int ResidualPitch;
 }

@@ -15,9 +15,30 @@ internal readonly struct RowGrid(int rows, int pitch, int rowsPerThread, int own
     private const int Threads = 256;
     private const int MaximumSlabs = 1024;
 
+    // Slabs of a sum: a thread has many rows, so that the merge is cheap, unless few multiprocessors would then work.
+    private const int SummedRows = 16;
+    private const int FewestSummedRows = 4;
+    private const int EnoughBlocks = 128;
+
     private int ThreadsX => Math.Min((int)BitOperations.RoundUpToPowerOf2((uint)(pitch / ownedChannels)), 64);
 
     private int ThreadsY => Threads / ThreadsX;
+
+    private int BlocksX => (pitch / ownedChannels + ThreadsX - 1) / ThreadsX;
+
+    /// <summary>The grid of a pass that leaves partial sums of slabs.</summary>
+    public static RowGrid OfSums(int rows, int pitch, int ownedChannels = 4)
+    {
+        int rowsPerThread = SummedRows;
+        RowGrid grid = new(rows, pitch, rowsPerThread, ownedChannels);
+        while (rowsPerThread > FewestSummedRows && grid.BlocksX * grid.Slabs < EnoughBlocks)
+        {
+            rowsPerThread /= 2;
+            grid = new RowGrid(rows, pitch, rowsPerThread, ownedChannels);
+        }
+
+        return grid;
+    }
 
     /// <summary>Blocks in y.</summary>
     public int Slabs => (int)Math.Clamp(((long)rows + (long)ThreadsY * rowsPerThread - 1) / ((long)ThreadsY * rowsPerThread), 1, MaximumSlabs);
@@ -26,5 +47,5 @@ internal readonly struct RowGrid(int rows, int pitch, int rowsPerThread, int own
     public int RowsOfSlab => (rows + Slabs - 1) / Slabs;
 
     /// <summary>The launch.</summary>
-    public LaunchGeometry Geometry => new((uint)((pitch / ownedChannels + ThreadsX - 1) / ThreadsX), (uint)Slabs, 1, (uint)ThreadsX, (uint)ThreadsY);
+    public LaunchGeometry Geometry => new((uint)BlocksX, (uint)Slabs, 1, (uint)ThreadsX, (uint)ThreadsY);
 }

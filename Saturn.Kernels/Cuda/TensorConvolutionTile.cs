@@ -40,12 +40,18 @@ internal sealed record TensorConvolutionTile(string Name, int Rows, int Columns,
     /// <param name="rows">Pixels of the output, of one class and group.</param>
     /// <param name="columns">Channels of the output, of one group.</param>
     /// <param name="independent">Classes times groups: outputs of this size in one launch.</param>
-    public static TensorConvolutionChoice Choose(long rows, int columns, int independent)
+    /// <param name="rowsOfTile">If not 0, only tiles of so many pixels: 64, 128 or 256.</param>
+    public static TensorConvolutionChoice Choose(long rows, int columns, int independent, int rowsOfTile = 0)
     {
         TensorConvolutionTile best = All[^1];
         long bestClocks = long.MaxValue;
         foreach (TensorConvolutionTile tile in All)
         {
+            if (rowsOfTile != 0 && tile.Rows != rowsOfTile)
+            {
+                continue;
+            }
+
             // Half of such a tile would stay empty, and its registers keep other blocks away.
             if (tile.Columns > 32 && columns <= tile.Columns / 2)
             {

@@ -8,7 +8,7 @@ namespace Saturn.Kernels.Families;
 public readonly record struct BatchNormShape(int Rows, int Channels, float Epsilon, float Momentum);
 
 /// <summary>
-/// The form of a batch's statistics: finished moments, as <see cref="INormalizationKernels.BatchMoments"/> defines them, or moments and extrema of tiles of consecutive rows that
+/// The form of a batch's statistics: finished moments, as <see cref="INormalizationKernels.BatchMoments"/> defines them, or moments and extrema of tiles of rows, each row in one of them, that
 /// <see cref="INormalizationKernels.PrepareTraining"/> merges.
 /// </summary>
 /// <param name="Tiles">Tiles, each with float32 [4, Pitch]: mean, Σ(x − mean)², maximum, minimum. 0: finished float64 moments [2, Pitch].</param>

@@ -65,6 +65,29 @@ public sealed class EmulatedTrainingTests
     }
 
     [Test]
+    public void Warpgroups_train_as_warps_do()
+    {
+        Nvrtc.Require();
+        Run[] runs = [.. new[] { false, true, true }.Select(warpgroups =>
+        {
+            EmulatedDriver driver = new(new EmulatorOptions(Checked: true, Workers: 2, Architecture: EmulatedArchitecture.Hopper));
+            using CudaDevice device = new("emulated", driver, precision: Precision.Bf16, warpgroups: warpgroups);
+            return Train(device, new EveryFifthUnit());
+        })];
+        Assert.That(runs[1].Removed, Is.Positive);
+        Assert.That(runs[1].Channels, Is.EqualTo(runs[0].Channels), "the same channels are left");
+        Assert.That(RelativeError(runs[1].Losses, runs[0].Losses), Is.LessThan(1e-2), "losses");
+        foreach ((string name, float[] values) in runs[0].Parameters)
+        {
+            Assert.That(RelativeError(runs[1].Parameters[name], values), Is.LessThan(2e-2), name);
+            Assert.That(runs[2].Parameters[name], Is.EqualTo(runs[1].Parameters[name]), $"{name}, a second time");
+        }
+
+        Assert.That(runs[1].Losses, Is.Not.EqualTo(runs[0].Losses), "the choice shows");
+        Assert.That(runs[2].Losses, Is.EqualTo(runs[1].Losses));
+    }
+
+    [Test]
     public void A_training_step_never_waits_for_the_device()
     {
         Nvrtc.Require();
@@ -100,7 +123,7 @@ public sealed class EmulatedTrainingTests
         }
     }
 
-    private static Run Train(Device device)
+    private static Run Train(Device device, IPruningCriterion? criterion = null)
     {
         using Model model = ModelFactory.Create(Recipe, device);
         model.Initialize(3);
@@ -118,7 +141,7 @@ public sealed class EmulatedTrainingTests
         using Sgd optimizer = new(PruningRun.CreateGroups(model, 0.01, 5e-4), momentum: 0.9);
         MarginOfDeadUnits margin = new();
         using PruningRun pruning = new(
-            model, optimizer, new DemonPruning(new DemonPruningOptions { Lambda = 0.01, NoiseStandardDeviation = 1e-3, Schedule = PressureSchedule.Constant, PruneEvery = 3 }, margin), 5,
+            model, optimizer, new DemonPruning(new DemonPruningOptions { Lambda = 0.01, NoiseStandardDeviation = 1e-3, Schedule = PressureSchedule.Constant, PruneEvery = 3 }, criterion ?? margin), 5,
             Recipe.InputShape(Batch), Batch);
         float[] losses = new float[5];
         int removed = 0;
@@ -158,6 +181,18 @@ public sealed class EmulatedTrainingTests
             for (int c = 0; c < remove.Length; c++)
             {
                 SmallestLiveMaximum = remove[c] ? SmallestLiveMaximum : Math.Min(SmallestLiveMaximum, statistics.Maximum[c]);
+            }
+        }
+    }
+
+    /// <summary>What goes does not depend on roundings, and sums of residual blocks lose units as well.</summary>
+    private sealed class EveryFifthUnit : IPruningCriterion
+    {
+        public void Select(UnitGroup group, ChannelStatistics statistics, Span<bool> remove)
+        {
+            for (int c = 0; c < remove.Length; c++)
+            {
+                remove[c] = c % 5 == 3;
             }
         }
     }

@@ -39,7 +39,7 @@ public sealed unsafe class AsynchronousFaultTests : EmulatedKernelTest
             float sums[32];
             for (int i = 0; i < 32; i++) sums[i] = 0;
             fenceSums();
-            multiplyWarpgroup<false>(sums, matrixDescriptor(place, 16, 1024), matrixDescriptor(place, 16, 1024));
+            multiplyWarpgroup<false>(sums, MatrixOperand(place, 16, 1024).at(0), MatrixOperand(place, 16, 1024).at(0));
             commitProducts();
             waitProducts<0>();
             for (int i = 0; i < 32; i++) a.output[threadIdx.x * 32 + i] = sums[i];
@@ -64,11 +64,11 @@ public sealed unsafe class AsynchronousFaultTests : EmulatedKernelTest
     [TestCase("commitProducts();\n    waitProducts<0>();", "waitProducts<0>();", "was not waited for before the block's end")]
     [TestCase("    waitProducts<0>();", "    if (threadIdx.x == 0) { arriveExpecting(barrier, 8192); copyBox(place, a.map, 0, 0, 0, barrier); }\n    waitProducts<0>();", "a bulk copy is under way")]
     [TestCase("commitProducts();", "if (threadIdx.x < 64) tile[threadIdx.x] = 0;\n    commitProducts();", "without a fence.proxy.async")]
-    [TestCase("place, 16, 1024), matrixDescriptor(place, 16, 1024)", "place, 16, 1024), matrixDescriptor(place, 16, 2048)", "out of bounds|never written")]
+    [TestCase("MatrixOperand(place, 16, 1024).at(0));", "MatrixOperand(place, 16, 2048).at(0));", "out of bounds|never written")]
     [TestCase("copyBox(place, a.map", "copyBox(place + 64, a.map", "misaligned")]
     [TestCase("copyBox(place, a.map", "copyBox(place + 4096, a.map", "out of bounds")]
     [TestCase("copyBox(place, a.map, 0, 0, 0, barrier);", "arriveExpecting(barrier, 8192); copyBox(place, a.map, 0, 0, 0, barrier);", "arrives with 1 threads|waits for ever")]
-    [TestCase("multiplyWarpgroup<false>(sums, matrix", "if (threadIdx.x < 32) multiplyWarpgroup<false>(sums, matrix", "executed different products")]
+    [TestCase("multiplyWarpgroup<false>(sums, Matrix", "if (threadIdx.x < 32) multiplyWarpgroup<false>(sums, Matrix", "executed different products")]
     public void A_fault_is_found(string right, string wrong, string? message)
     {
         string text = Right.Replace(right, wrong);

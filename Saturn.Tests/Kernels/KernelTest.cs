@@ -25,8 +25,10 @@ public abstract class KernelTest(string deviceName)
     /// <summary>
     /// A tolerance of sums of float32 products on tensor cores: hardware cuts every sum off where the emulator rounds, so that errors of a thousand products have one sign and add up.
     /// </summary>
-    protected double TensorCoreTolerance(double exactSums) =>
-        Device is CudaDevice { Context.Driver.IsEmulated: false } && Device.Precision != Precision.Fp32 ? Math.Max(exactSums, 5e-6) : exactSums;
+    protected double TensorCoreTolerance(double exactSums) => CutsSumsOff && Device.Precision != Precision.Fp32 ? Math.Max(exactSums, 5e-6) : exactSums;
+
+    /// <summary>Whether tensor cores cut sums off: those of hardware do, the emulator's round.</summary>
+    protected bool CutsSumsOff => Device is CudaDevice { Context.Driver.IsEmulated: false };
 
     [SetUp]
     public void OpenDevice()
