@@ -21,7 +21,7 @@ internal static class ProductWorks
             MatrixShape shape = new(m, n, k, transposeLeft, transposeRight, left.Pitch, right.Pitch, output.Pitch);
             string transposed = (transposeLeft, transposeRight) switch { (false, false) => "", (false, true) => ", right side transposed", (true, false) => ", left side transposed", _ => ", both sides transposed" };
             yield return new KernelWork(
-                "matrix", $"product {m}×{n}×{k}{transposed}", WorkLimit.Products, _ => (left.StorageCount + right.StorageCount + output.StorageCount) * sizeof(float), 2.0 * m * n * k,
+                "matrix", $"product {m}×{n}×{k}{transposed}", WorkLimit.Products, _ => (left.ElementCount + right.ElementCount + output.StorageCount) * sizeof(float), 2.0 * m * n * k,
                 (device, arrays) =>
                 {
                     DeviceBuffer a = arrays.Parameter(left), b = arrays.Parameter(right), c = arrays.Result("product", output);
