@@ -4,12 +4,19 @@ using Saturn.Kernels.Cuda;
 namespace Saturn.Emulator;
 
 /// <summary>A driver that does nothing, so that what a call costs before it reaches a driver can be measured.</summary>
-internal sealed unsafe class IdleDriver : ICudaDriver
+/// <param name="architecture">Which device it stands for.</param>
+/// <param name="version">The CUDA version that it tells.</param>
+internal sealed unsafe class IdleDriver(EmulatedArchitecture architecture = EmulatedArchitecture.Ampere, int version = 12_000) : ICudaDriver
 {
     private const nint Handle = 256;
 
+    private nint nextAddress = Handle;
+
     /// <summary>Launches so far.</summary>
     public long Launches { get; private set; }
+
+    /// <summary>The names of the kernels that were asked for, which a device does at the first launch.</summary>
+    public HashSet<string> FunctionNames { get; } = [];
 
     public string Description => "idle driver";
 
@@ -19,15 +26,15 @@ internal sealed unsafe class IdleDriver : ICudaDriver
 
     public bool IsLost => false;
 
-    public int DriverVersion => 12_000;
+    public int DriverVersion => version;
 
     public int DeviceCount => 1;
 
     public string DeviceName(int ordinal) => "idle device";
 
-    public int DeviceAttribute(int ordinal, CudaDeviceAttribute attribute) => EmulatedDevice.Ampere.Attribute(attribute);
+    public int DeviceAttribute(int ordinal, CudaDeviceAttribute attribute) => EmulatedDevice.Of(architecture).Attribute(attribute);
 
-    public string TargetArchitecture(int ordinal) => EmulatedDevice.Ampere.Target;
+    public string TargetArchitecture(int ordinal) => EmulatedDevice.Of(architecture).Target;
 
     public nint RetainPrimaryContext(int ordinal) => Handle;
 
@@ -47,7 +54,11 @@ internal sealed unsafe class IdleDriver : ICudaDriver
     {
     }
 
-    public nint GetFunction(nint module, string name) => Handle;
+    public nint GetFunction(nint module, string name)
+    {
+        FunctionNames.Add(name);
+        return Handle;
+    }
 
     public int FunctionAttribute(nint function, CudaFunctionAttribute attribute) => 0;
 
@@ -64,13 +75,19 @@ internal sealed unsafe class IdleDriver : ICudaDriver
 
     public TensorMap EncodeTensorMap(in TensorMapSource source, in PixelBox pixels) => default;
 
-    public nint Allocate(long byteLength) => Handle;
+    public nint Allocate(long byteLength)
+    {
+        // Memory is told apart by its address.
+        nint address = nextAddress;
+        nextAddress += (nint)((byteLength + Handle - 1) & -Handle);
+        return address;
+    }
 
     public void Free(nint address)
     {
     }
 
-    public nint AllocateAsync(long byteLength, nint stream) => Handle;
+    public nint AllocateAsync(long byteLength, nint stream) => Allocate(byteLength);
 
     public void FreeAsync(nint address, nint stream)
     {

@@ -16,7 +16,7 @@ public sealed class MemoryTraffic
     private long matrixMultiplyAdds;
     private long warpInstructions;
 
-    /// <summary>Bytes that lanes loaded from global memory, asynchronous and bulk copies into shared memory included; the zeros with which a bulk copy fills what lies outside of its array are not.</summary>
+    /// <summary>Bytes that lanes loaded from global memory, asynchronous and bulk copies into shared memory included; the zeros that a copy writes instead of what lies outside of an array are not.</summary>
     public long LoadedBytes => Volatile.Read(ref loadedBytes);
 
     /// <summary>Bytes that lanes stored to global memory, atomic operations included.</summary>
@@ -43,9 +43,8 @@ public sealed class MemoryTraffic
 
     /// <summary>Adds executions of one instruction.</summary>
     /// <param name="parts">The opcode's parts, such as <c>ld</c>, <c>global</c>, <c>v4</c>, <c>f32</c>.</param>
-    /// <param name="copiedBytes">Bytes of an asynchronous copy; unused by others.</param>
     /// <param name="lanes">Lanes that executed it, summed over all executions.</param>
-    internal void Add(string[] parts, long copiedBytes, long lanes)
+    internal void Add(string[] parts, long lanes)
     {
         switch (parts[0])
         {
@@ -55,9 +54,6 @@ public sealed class MemoryTraffic
             case "st" when parts[1] == "global":
             case "atom" or "red" when parts.Contains("global"):
                 Interlocked.Add(ref storedBytes, lanes * AccessBytes(parts));
-                break;
-            case "cp" when parts[1] == "async" && parts[2] != "bulk" && parts.Contains("global"):
-                Interlocked.Add(ref loadedBytes, lanes * copiedBytes);
                 break;
             case "fma":
                 Interlocked.Add(ref multiplyAdds, lanes * (parts[^1].EndsWith("x2", StringComparison.Ordinal) ? 2 : 1));
@@ -73,7 +69,7 @@ public sealed class MemoryTraffic
         }
     }
 
-    /// <summary>Adds bytes that bulk copies read.</summary>
+    /// <summary>Adds bytes that copies into shared memory read.</summary>
     internal void AddLoaded(long bytes) => Interlocked.Add(ref loadedBytes, bytes);
 
     /// <summary>Adds warp instructions of any kind.</summary>

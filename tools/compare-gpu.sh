@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Races Saturn against PyTorch, eager and compiled, on one GPU in interleaved rounds, from an unpacked bundle (tools/bundle.sh) or a built checkout, inside a time budget.
+# Races Saturn against PyTorch, eager and compiled, on one GPU in interleaved rounds, from an unpacked bundle (tools/bundle.sh) or a built checkout, inside a time budget. By default: training steps of
+# ResNet-18 alone (dense and at fewer channels), then Saturn's two kinds of bf16 convolutions, then all kernels with eager PyTorch alone, each in bf16, tf32 and fp32; not VGG-16 and ResNet-50.
 #   compare-gpu.sh OUT [SECONDS]      SECONDS: 480 by default; what does not fit is left out, and the tables say so
 # OUT receives compare.jsonl (one line of JSON a table), compare.md (the same for docs/results/gpu.md), compare.log (every row as it was measured), clocks.csv (clock, power and temperature).
 #   COMPARE_DEVICE      cuda:0 by default
 #   COMPARE_PARTS       "steps wgmma kernels" by default, in this order; wgmma races Saturn's two kinds of bf16 convolutions with each other, on a GPU of compute capability 9.0
 #   COMPARE_PRECISIONS  "bf16 tf32 fp32" by default, in this order
-#   COMPARE_MODELS      "resnet18" by default; resnet18,vgg16,resnet50 where there is time
+#   COMPARE_MODELS      "resnet18" by default, that model alone; resnet18,vgg16,resnet50 where there is time
 #   COMPARE_FILTER      only kernels whose name or family contains one of these words (with commas between them)
 #   COMPARE_COMPILED    1: also compile single kernels, which takes long; steps are always compiled
 #   COMPARE_ROUNDS, COMPARE_REPETITIONS   5 and 30 by default
@@ -15,6 +16,7 @@ set -uo pipefail
 
 if [ $# -lt 1 ]; then
     echo "usage: compare-gpu.sh OUT [SECONDS]" >&2
+    echo "By default steps of ResNet-18 alone, warps against warpgroups, and all kernels, in bf16, tf32 and fp32; COMPARE_MODELS=resnet18,vgg16,resnet50 adds the other models. The variables stand in the script's first lines." >&2
     exit 2
 fi
 

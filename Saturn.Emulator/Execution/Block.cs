@@ -49,6 +49,9 @@ internal sealed unsafe class Block : IDisposable
     /// <summary>Lanes that executed each instruction, summed over all executions; null where nobody asks.</summary>
     public long[]? LaneCounts { get; }
 
+    /// <summary>Bytes that asynchronous copies of lanes have read, over all blocks that ran here; not the zeros that they write instead.</summary>
+    public long CopiedBytes { get; set; }
+
     /// <summary>Bulk copies that are under way.</summary>
     public BulkCopies Copies { get; }
 

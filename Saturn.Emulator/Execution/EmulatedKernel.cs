@@ -101,9 +101,7 @@ internal sealed unsafe class EmulatedKernel : IDisposable
         {
             if (lanes[i] > 0)
             {
-                PtxInstruction instruction = source.Instructions[i];
-                long copied = instruction.Parts[0] == "cp" && instruction.Parts[2] != "bulk" && instruction.Operands.Length > 2 ? (long)PtxLiteral.Parse(instruction.Operands[2].Text, out _) : 0;
-                traffic.Add(instruction.Parts, copied, lanes[i]);
+                traffic.Add(source.Instructions[i].Parts, lanes[i]);
             }
         }
     }

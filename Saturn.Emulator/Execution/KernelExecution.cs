@@ -86,7 +86,7 @@ internal static unsafe class KernelExecution
             if (options.Traffic is { } traffic)
             {
                 kernel.AddTraffic(block.LaneCounts!, traffic);
-                traffic.AddLoaded(block.Copies.LoadedBytes);
+                traffic.AddLoaded(block.Copies.LoadedBytes + block.CopiedBytes);
             }
         }
 

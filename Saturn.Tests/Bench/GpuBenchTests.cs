@@ -1,11 +1,16 @@
+using System.Text.Json;
 using NUnit.Framework;
 using Saturn.Bench;
 using Saturn.Bench.Gpu;
 using Saturn.Bench.Works;
 using Saturn.Emulator;
+using Saturn.Engine;
 using Saturn.Kernels;
+using Saturn.Kernels.Cpu;
 using Saturn.Kernels.Cuda;
 using Saturn.Kernels.Cuda.Compilation;
+using Saturn.Kernels.Diagnostics;
+using Saturn.Layers.Models;
 using Saturn.Tests.Cuda;
 
 namespace Saturn.Tests.Bench;
@@ -21,6 +26,8 @@ public sealed class GpuBenchTests
     private static CudaDevice Open(KernelReplacement? replacement = null, MemoryTraffic? traffic = null) =>
         new("emulated:fast", new EmulatedDriver(new EmulatorOptions(Checked: false, Traffic: traffic)), 0, Precision.Fp32, replacement);
 
+    private static CudaDevice Open(Precision precision) => new("emulated:fast", new EmulatedDriver(new EmulatorOptions(Checked: false)), 0, precision);
+
     [Test]
     public void A_work_is_timed_between_events_from_a_graph()
     {
@@ -30,6 +37,44 @@ public sealed class GpuBenchTests
         Assert.That(table.Rows[0][0], Is.EqualTo("softmax cross entropy forward and backward 10"), "no word about a missing graph");
         Assert.That(double.Parse(table.Rows[0][1], System.Globalization.CultureInfo.InvariantCulture), Is.Positive);
         Assert.That(device.Memory.LiveBytes, Is.Zero);
+    }
+
+    [Test]
+    public void A_kernel_that_is_wrong_only_at_the_timed_size_is_told()
+    {
+        string text = KernelSource.BuiltIn("elementwise.cu").Text.Replace("evaluate<operation>(x.x, y.x)", "evaluate<operation>(x.x, y.x) + (arguments.rows > 1000 ? 1.0f : 0.0f)");
+        using CudaDevice device = Open(new KernelReplacement("elementwise.cu", text)), reference = Open();
+        Assert.That(GpuKernelBench.Run(device, 1, "add", Options, reference).Rows.Single(row => row[0] == "add")[1], Does.StartWith("wrong at this size: sum[0, 0] is"), "392 rows at the small size, 1024 at this one");
+        Assert.That(device.Memory.LiveBytes + reference.Memory.LiveBytes, Is.Zero);
+    }
+
+    [TestCase(Precision.Fp32)]
+    [TestCase(Precision.Tf32)]
+    [TestCase(Precision.Bf16)]
+    public void Another_precision_of_the_same_device_checks_convolutions_with_and_without_what_they_do_by_the_way(Precision precision)
+    {
+        using CudaDevice device = Open(precision), reference = Open(GpuKernelBench.ReferencePrecision(precision));
+        foreach (KernelWork work in KernelCatalog.At(WorkScale.Tiny).Where(one => one.Name.StartsWith("64→64 3×3 8²", StringComparison.Ordinal) || one.Name.StartsWith("resnet18 64→64", StringComparison.Ordinal)))
+        {
+            try
+            {
+                Assert.That(WorkCheck.Against(device, reference, work), Is.Null, work.Name);
+            }
+            catch (NotSupportedException) when (precision == Precision.Fp32 && work.Name.EndsWith("by the way", StringComparison.Ordinal))
+            {
+            }
+        }
+    }
+
+    [Test]
+    public void Shares_of_the_limit_count_the_arithmetic_that_a_work_runs_in()
+    {
+        IReadOnlyList<KernelWork> works = KernelCatalog.At(WorkScale.Tiny);
+        Assert.That(works.Where(work => work.Family == "matrix").Select(work => work.Arithmetic(Precision.Bf16)), Has.All.EqualTo(Precision.Tf32));
+        Assert.That(works.Where(work => work.Family == "matrix").Select(work => work.Arithmetic(Precision.Fp32)), Has.All.EqualTo(Precision.Fp32));
+        Assert.That(works.Where(work => work.Family == "attention").Select(work => work.Arithmetic(Precision.Tf32)), Has.All.EqualTo(Precision.Fp32));
+        DeviceLimits limits = new("", 4000, 67, 400, 790);
+        Assert.That(limits.FloorMilliseconds(works.First(work => work.Family == "matrix").Arithmetic(Precision.Bf16), 0, 400e9), Is.EqualTo(1));
     }
 
     [Test]
@@ -107,6 +152,55 @@ public sealed class GpuBenchTests
     [Test]
     public void An_unknown_file_is_refused_with_the_known_ones() =>
         Assert.That(() => new KernelReplacement("nosuch.cu", ""), Throws.ArgumentException.With.Message.Contains("nosuch.cu").And.Message.Contains("elementwise.cu"));
+
+    [TestCase("convolution_wgmma.cu", "with --precision bf16 on a device of compute capability 9.0 (this one is compute_80; emulated:sm_90a emulates one) where SATURN_WGMMA=1 is set")]
+    [TestCase("convolution_tensor.cu", "in fp32. They are launched with --precision tf32 or --precision bf16.")]
+    [TestCase("matrix_tensor.cu", "They are launched with --precision tf32 or --precision bf16.")]
+    public void A_file_that_nothing_launches_is_refused_with_what_makes_the_works_launch_it(string name, string expected)
+    {
+        using CudaDevice builtIn = Open(), edited = Open(new KernelReplacement(name, KernelSource.BuiltIn(name).Text));
+        Assert.That(() => EditedKernelBench.Run(name, builtIn, edited, 2, 0, new MemoryTraffic(), Options), Throws.ArgumentException.With.Message.Contains(expected));
+    }
+
+    [Test]
+    public void Warpgroups_that_are_not_turned_on_are_refused_on_their_device_too()
+    {
+        using CudaDevice device = KernelCountBench.Open("emulated:sm_90a", Precision.Bf16, new MemoryTraffic(), warpgroups: false);
+        Assert.That(
+            () => EditedKernelBench.Run("convolution_wgmma.cu", device, device, 2, 0, new MemoryTraffic(), Options with { Deadline = new Deadline(0) }),
+            Throws.ArgumentException.With.Message.Contains("where SATURN_WGMMA=1 is set (it is "));
+    }
+
+    [TestCase("resnet18", 32, 2)]
+    [TestCase("resnet50", 224, 1)]
+    [TestCase("vgg16", 224, 1)]
+    public void The_catalog_holds_every_convolution_of_the_models(string name, int side, int batch)
+    {
+        string trace = Path.Combine(Path.GetTempPath(), $"saturn-convolutions-{Guid.NewGuid():N}.json");
+        try
+        {
+            using (ObservedDevice device = new(new CpuDevice(), new Observation(TraceFile: trace)))
+            using (Model model = ModelFactory.Create(new ModelRecipe(name, 64, 10, side, side, 3), device))
+            using (TensorScope scope = new())
+            {
+                model.Forward(Tensor.Zeros(device, new Shape(batch, side, side, 3)));
+            }
+
+            using JsonDocument document = JsonDocument.Parse(File.ReadAllText(trace));
+            string[] found = [.. document.RootElement.GetProperty("traceEvents").EnumerateArray().Where(call => call.GetProperty("name").GetString() == "convolution.Forward")
+                .Select(call => call.GetProperty("args").GetProperty("sizes").GetString()!).Distinct()];
+            string[] convolutions = [.. found.Where(sizes => !sizes.StartsWith($"[{batch}, 1, 1, ", StringComparison.Ordinal))];
+            Assert.That(convolutions, Has.Length.EqualTo(name switch { "resnet18" => 11, "resnet50" => 23, _ => 9 }));
+            Assert.That(
+                ConvolutionWorks.Shapes(new WorkScale(2)).Where(one => one.Net == name).Select(one => one.Shape)
+                    .Select(s => $"{s.Input} ∗ {s.Weight} → {s.Output}, stride {s.StrideHeight}×{s.StrideWidth}, padding {s.PaddingHeight}×{s.PaddingWidth}, dilation 1×1, groups 1"),
+                Is.EquivalentTo(convolutions));
+        }
+        finally
+        {
+            File.Delete(trace);
+        }
+    }
 
     [Test]
     public void Half_a_resnet_has_the_channels_that_pruning_leaves()

@@ -8,6 +8,9 @@ namespace Saturn.Bench;
 /// <param name="Loss">The loss of the last training step, where there was one.</param>
 public sealed record PeerReply(IReadOnlyList<double> Milliseconds, long PeakResidentBytes, double? Loss)
 {
+    /// <summary>The number of a model's weights, where the peer tells it.</summary>
+    public long? Parameters { get; init; }
+
     /// <summary>Parses a reply line.</summary>
     /// <exception cref="PeerException">The peer reported an error, or the line is not a reply.</exception>
     public static PeerReply Parse(string line)
@@ -18,7 +21,8 @@ public sealed record PeerReply(IReadOnlyList<double> Milliseconds, long PeakResi
         {
             double[] milliseconds = [.. reply.GetProperty("milliseconds").EnumerateArray().Select(value => value.GetDouble())];
             double? loss = reply.TryGetProperty("loss", out JsonElement value) && value.ValueKind == JsonValueKind.Number ? value.GetDouble() : null;
-            return new PeerReply(milliseconds, reply.GetProperty("peak_rss_bytes").GetInt64(), loss);
+            long? parameters = reply.TryGetProperty("parameters", out JsonElement count) && count.ValueKind == JsonValueKind.Number ? count.GetInt64() : null;
+            return new PeerReply(milliseconds, reply.GetProperty("peak_rss_bytes").GetInt64(), loss) { Parameters = parameters };
         }
         catch (Exception exception) when (exception is KeyNotFoundException or InvalidOperationException or FormatException)
         {

@@ -45,6 +45,14 @@ public sealed class PeerWork
             throw new ArgumentException($"The peer runs square, undilated convolutions of one group, but the shape is {shape}.", nameof(shape));
         }
 
+        return new PeerWork(FieldsOf(pass, shape, new("threads", threads)));
+    }
+
+    /// <summary>The same in groups. GPU peer only.</summary>
+    public static PeerWork GroupedConvolution(LayerPass pass, in ConvolutionShape shape) => new(FieldsOf(pass, shape, new("groups", shape.Groups)));
+
+    private static KeyValuePair<string, JsonNode>[] FieldsOf(LayerPass pass, in ConvolutionShape shape, KeyValuePair<string, JsonNode> further)
+    {
         string name = pass switch
         {
             LayerPass.Forward => "forward",
@@ -52,10 +60,12 @@ public sealed class PeerWork
             LayerPass.FilterGradient => "filter_gradient",
             _ => throw new ArgumentOutOfRangeException(nameof(pass), pass, "Not a pass."),
         };
-        return new PeerWork(
+        return
+        [
             new("work", "convolution"), new("pass", name), new("batch", shape.Batch), new("height", shape.InputHeight), new("width", shape.InputWidth),
             new("in", shape.InputChannels), new("out", shape.OutputChannels), new("kernel", shape.KernelHeight), new("stride", shape.StrideHeight),
-            new("padding", shape.PaddingHeight), new("threads", threads));
+            new("padding", shape.PaddingHeight), further,
+        ];
     }
 
     /// <summary>Batch normalization over [batch, height, width, channels] with ReLU, forwards from the input alone or backwards.</summary>
@@ -76,8 +86,33 @@ public sealed class PeerWork
     public static PeerWork Update(bool adam, bool demon, int elements, int tensors) => new(
         new("work", "update"), new("rule", adam ? "adam" : "sgd"), new("demon", demon), new("elements", elements), new("tensors", tensors));
 
-    /// <summary>A matrix product of rows × depth and depth × columns. GPU peer only.</summary>
-    public static PeerWork Matrix(int rows, int columns, int depth) => new(new("work", "matrix"), new("rows", rows), new("columns", columns), new("depth", depth));
+    /// <summary>The global norm of equally large gradients, and their clipping. GPU peer only.</summary>
+    public static PeerWork Clip(int elements, int tensors) => new(new("work", "clip"), new("elements", elements), new("tensors", tensors));
+
+    /// <summary>A matrix product of rows × depth and depth × columns, either side stored transposed where wanted. GPU peer only.</summary>
+    public static PeerWork Matrix(int rows, int columns, int depth, bool transposeLeft = false, bool transposeRight = false) => new(
+        new("work", "matrix"), new("rows", rows), new("columns", columns), new("depth", depth), new("transpose_left", transposeLeft), new("transpose_right", transposeRight));
+
+    /// <summary>Average pooling without padding, one direction. GPU peer only.</summary>
+    public static PeerWork AveragePool(bool backward, in PoolingShape shape) => new(
+        new("work", "average_pool"), new("pass", backward ? "backward" : "forward"), new("batch", shape.Batch), new("height", shape.InputHeight), new("width", shape.InputWidth), new("in", shape.Channels),
+        new("kernel", shape.KernelHeight), new("stride", shape.StrideHeight));
+
+    /// <summary>Softmax over the last dimension, one direction. GPU peer only.</summary>
+    public static PeerWork Softmax(bool backward, int rows, int classes) => new(
+        new("work", "softmax"), new("pass", backward ? "backward" : "forward"), new("rows", rows), new("classes", classes));
+
+    /// <summary>The index of the largest of each row. GPU peer only.</summary>
+    public static PeerWork ArgumentMaximum(int rows, int classes) => new(new("work", "argument_maximum"), new("rows", rows), new("classes", classes));
+
+    /// <summary>An image [batch, height, width, channels] with its channels moved to the front. GPU peer only.</summary>
+    public static PeerWork Permutation(in Shape image) => Image("permutation", image);
+
+    /// <summary>Two images with their channels one behind the other. GPU peer only.</summary>
+    public static PeerWork Concatenation(in Shape image) => Image("concatenation", image);
+
+    private static PeerWork Image(string work, in Shape image) => new(
+        new("work", work), new("batch", image[0]), new("height", image[1]), new("width", image[2]), new("in", image[3]));
 
     /// <summary>Maximum pooling, one direction. GPU peer only.</summary>
     public static PeerWork MaximumPool(bool backward, in PoolingShape shape) => new(

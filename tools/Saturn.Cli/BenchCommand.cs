@@ -32,12 +32,16 @@ internal static class BenchCommand
         {
             if (result.GetValue(device) != "cpu")
             {
-                Print(GpuBenchCommands.Kernels(result, gpu, result.GetValue(device)!, result.GetValue(rounds), !result.GetValue(noPeer), result.GetValue(batch) ?? 128, result.GetValue(filter)), result, output);
+                foreach (BenchTable table in GpuBenchCommands.Kernels(result, gpu, result.GetValue(device)!, result.GetValue(rounds), !result.GetValue(noPeer), result.GetValue(batch) ?? 128, result.GetValue(filter)))
+                {
+                    Print(table, result, output);
+                }
+
                 return 0;
             }
 
             int images = result.GetValue(batch) ?? 32;
-            using Device opened = Devices.Open(result.GetValue(device)!, result.GetValue(threads));
+            using Device opened = Devices.Open(result.GetValue(device)!, result.GetValue(threads), gpu.PrecisionsOf(result).Max());
             using PeerProcess? peer = result.GetValue(noPeer) ? null : PeerProcess.StartTorch();
             KernelBenchOptions options = new(
                 $"saturn bench kernels --batch {images}", result.GetValue(threads) ?? Environment.ProcessorCount, new Repetition(result.GetValue(rounds), 1, 5), peer,
@@ -98,6 +102,7 @@ internal static class BenchCommand
     private static Command CreateSteps()
     {
         Command command = new("steps", "Whole training steps, dense and at fewer channels: time, images a second, memory. On the CPU of ResNet-18 on 32×32 images; on a GPU of ResNet-18, VGG-16 and ResNet-50, as recorded graphs and launched call by call.");
+        command.Aliases.Add("step");
         var (device, threads, rounds, noPeer, output) = CommonOptions(command, 7);
         Option<string?> filter = TrainCommand.Add<string?>(command, "--filter", "Only networks whose name contains this.", null);
         GpuBenchCommands.Options gpu = GpuBenchCommands.Options.AddTo(command);
@@ -106,11 +111,15 @@ internal static class BenchCommand
         {
             if (result.GetValue(device) != "cpu")
             {
-                Print(GpuBenchCommands.Steps(result, gpu, models, result.GetValue(device)!, result.GetValue(rounds), !result.GetValue(noPeer), result.GetValue(filter)), result, output);
+                foreach (BenchTable table in GpuBenchCommands.Steps(result, gpu, models, result.GetValue(device)!, result.GetValue(rounds), !result.GetValue(noPeer), result.GetValue(filter)))
+                {
+                    Print(table, result, output);
+                }
+
                 return 0;
             }
 
-            using Device opened = Devices.Open(result.GetValue(device)!, result.GetValue(threads));
+            using Device opened = Devices.Open(result.GetValue(device)!, result.GetValue(threads), gpu.PrecisionsOf(result).Max());
             using PeerProcess? peer = result.GetValue(noPeer) ? null : PeerProcess.StartTorch();
             StepCase[] cases = [.. StepCase.Default.Where(one => one.Name.Contains(result.GetValue(filter) ?? "", StringComparison.OrdinalIgnoreCase))];
             if (cases.Length == 0)

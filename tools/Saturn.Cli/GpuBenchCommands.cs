@@ -12,27 +12,29 @@ namespace Saturn.Cli;
 /// <summary>The benches of <c>saturn bench</c> on a GPU and on the emulated one.</summary>
 internal static class GpuBenchCommands
 {
-    /// <summary>Kernels: times on hardware, counts on the emulator.</summary>
-    public static BenchTable Kernels(ParseResult result, Options options, string device, int rounds, bool peer, int batch, string? filter)
+    /// <summary>Kernels, a table a precision: times on hardware, counts on the emulator.</summary>
+    public static IEnumerable<BenchTable> Kernels(ParseResult result, Options options, string device, int rounds, bool peer, int batch, string? filter)
     {
-        Precision precision = options.PrecisionOf(result);
-        string command = $"saturn bench kernels --device {device} --precision {precision.Name()}{(filter is null ? "" : $" --filter {filter}")}";
-        Deadline deadline = options.DeadlineOf(result);
-        if (IsEmulated(device))
+        using Peers peers = Peers.Start(result, options, device, peer && !IsEmulated(device));
+        foreach ((Precision precision, Deadline deadline) in options.TablesOf(result))
         {
-            return KernelCountBench.Run(device, precision, filter, command, deadline);
-        }
+            string command = $"saturn bench kernels --device {device} --precision {precision.Name()}{(filter is null ? "" : $" --filter {filter}")}";
+            if (IsEmulated(device))
+            {
+                yield return KernelCountBench.Run(device, precision, filter, command, deadline);
+                continue;
+            }
 
-        using CudaDevice opened = Open(device, precision);
-        using Peers peers = Peers.Start(result, options, device, peer);
-        return GpuKernelBench.Run(opened, batch, filter, new GpuBenchOptions($"{command} --batch {batch}", options.RepetitionOf(result, rounds), deadline, peers.Eager, peers.Compiled) { RowAdded = Tell });
+            using CudaDevice opened = Open(device, precision), reference = Open(device, GpuKernelBench.ReferencePrecision(precision));
+            GpuBenchOptions bench = new($"{command} --batch {batch}", options.RepetitionOf(result, rounds), deadline, peers.Eager, peers.Compiled) { RowAdded = Tell };
+            yield return GpuKernelBench.Run(opened, batch, filter, bench, reference);
+        }
     }
 
-    /// <summary>Training steps.</summary>
-    public static BenchTable Steps(ParseResult result, Options options, ModelOptions models, string device, int rounds, bool peer, string? filter)
+    /// <summary>Training steps, a table a precision.</summary>
+    public static IEnumerable<BenchTable> Steps(ParseResult result, Options options, ModelOptions models, string device, int rounds, bool peer, string? filter)
     {
-        Precision precision = options.PrecisionOf(result);
-        string[] names = result.GetValue(models.Model)!.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
+        string[] names = Words(result.GetValue(models.Model)!);
         ModelCase[] all = [.. names.SelectMany(name => ModelCase.Of(name, result.GetValue(models.Width), result.GetValue(models.Batch), result.GetValue(models.Image)))];
         ModelCase[] cases = [.. all.Where(one => one.Name.Contains(filter ?? "", StringComparison.OrdinalIgnoreCase))];
         if (cases.Length == 0)
@@ -42,10 +44,12 @@ internal static class GpuBenchCommands
 
         using Peers peers = Peers.Start(result, options, device, peer);
         bool recorded = result.GetValue(models.Graph) != "off";
-        string command = $"saturn bench steps --device {device} --precision {precision.Name()} --model {string.Join(',', names)} --width {result.GetValue(models.Width)}{(recorded ? "" : " --graph off")}";
-        return ModelStepBench.Run(
-            () => Open(device, precision), cases, new GpuBenchOptions(command, options.RepetitionOf(result, rounds), options.DeadlineOf(result), peers.Eager, peers.Compiled) { RowAdded = Tell },
-            recorded);
+        foreach ((Precision precision, Deadline deadline) in options.TablesOf(result))
+        {
+            string command = $"saturn bench steps --device {device} --precision {precision.Name()} --model {string.Join(',', names)} --width {result.GetValue(models.Width)}{(recorded ? "" : " --graph off")}";
+            GpuBenchOptions bench = new(command, options.RepetitionOf(result, rounds), deadline, peers.Eager, peers.Compiled) { RowAdded = Tell };
+            yield return ModelStepBench.Run(() => Open(device, precision), cases, bench, recorded);
+        }
     }
 
     /// <summary>An edited kernel file against the built-in one.</summary>
@@ -124,19 +128,47 @@ internal static class GpuBenchCommands
     /// <summary>What it says.</summary>
     public static Deadline DeadlineOf(ParseResult result, Option<double?> seconds) => new(result.GetValue(seconds) ?? double.PositiveInfinity);
 
+    private static string[] Words(string text) => text.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
+
+    private static Option<string> AddPrecisions(Command command)
+    {
+        string[] known = [.. Enum.GetValues<Precision>().Select(one => one.Name())];
+        Option<string> option = TrainCommand.Add(
+            command, "--precision", "Arithmetic of a CUDA device: fp32, tf32 (products on tensor cores), bf16 (activations between convolutions in bfloat16 too), or several with commas between them, a table each.", known[0]);
+        option.Validators.Add(result =>
+        {
+            string text = result.Tokens.FirstOrDefault()?.Value ?? known[0];
+            string[] words = Words(text);
+            if (words.Length == 0 || words.Except(known).Any())
+            {
+                result.AddError($"{option.Name} must be one or more of {string.Join(", ", known)}, with commas between them, but is '{text}'.");
+            }
+        });
+        return option;
+    }
+
     /// <summary>Options that the benches on GPUs have in common.</summary>
     public sealed record Options(Option<string> Precision, Option<int> Repetitions, Option<double?> Seconds, Option<bool> Compiled, Option<double> Patience)
     {
         public static Options AddTo(Command command) => new(
-            TrainCommand.AddPrecision(command),
+            AddPrecisions(command),
             AddRepetitions(command),
             AddSeconds(command),
             TrainCommand.Add(command, "--compiled", "On a GPU: measure torch.compile(mode=\"max-autotune\") too, which takes minutes to compile.", false),
             TrainCommand.Add(command, "--patience", "On a GPU: seconds that PyTorch may take for one request, compilation included.", 300.0));
 
-        public Precision PrecisionOf(ParseResult result) => TrainCommand.PrecisionOf(result, Precision);
+        public Precision[] PrecisionsOf(ParseResult result) => [.. Words(result.GetValue(Precision)!).Select(word => Enum.Parse<Precision>(word, ignoreCase: true)).Distinct()];
 
-        public Deadline DeadlineOf(ParseResult result) => GpuBenchCommands.DeadlineOf(result, Seconds);
+        /// <summary>The precisions, each with an even share of the time that is left when its turn comes.</summary>
+        public IEnumerable<(Precision Precision, Deadline Deadline)> TablesOf(ParseResult result)
+        {
+            Deadline whole = DeadlineOf(result, Seconds);
+            Precision[] precisions = PrecisionsOf(result);
+            for (int i = 0; i < precisions.Length; i++)
+            {
+                yield return (precisions[i], new Deadline(whole.SecondsLeft / (precisions.Length - i)));
+            }
+        }
 
         public Repetition RepetitionOf(ParseResult result, int rounds) => new(rounds, 1, result.GetValue(Repetitions));
     }

@@ -9,9 +9,9 @@ Requests
   {"do": "hello"}                          -> {"name": "PyTorch ... on ...", "torch": "...", "peak_rss_bytes": n}
   {"do": "release"}                        -> {"released": n}       forgets all work and gives its memory back
   {"do": "run", "work": W, "precision": P, "mode": M, ...,
-   "warmup": 1, "repetitions": 30}         -> {"milliseconds": [...], "peak_rss_bytes": n, "loss": x or null, "calls": k, "graph": bool}
+   "warmup": 1, "repetitions": 30}         -> {"milliseconds": [...], "peak_rss_bytes": n, "loss": x or null, "calls": k, "graph": bool, "parameters": n or null}
 "peak_rss_bytes" is the device memory that PyTorch's allocator held at most since the work was set up (on the CPU: the resident set).
-"milliseconds" has one entry a repetition, each the mean of "calls" calls between two events; "graph" tells whether they were replayed from a
+"milliseconds" has one entry a repetition, each the mean of "calls" calls between two events; "parameters" is the number of a model's weights. "graph" tells whether they were replayed from a
 CUDA graph (kernels), so that what the host needs for a launch does not count on either side. Sets of inputs take turns until they hold 200 MiB.
 
 precision: "fp32" (allow_tf32 off), "tf32" (on), "bf16" (activations bfloat16, master weights float32: autocast in model steps)
@@ -19,11 +19,13 @@ mode:      "eager", or "compiled": torch.compile(mode="max-autotune"), for kerne
 All images are channels_last, cudnn.benchmark is on.
 
 Work
-  "convolution"    as in torch_cpu.py
+  "convolution"    as in torch_cpu.py, and groups
   "normalization"  pass ("forward", "backward"), residual (bool), batch, height, width, in: batch norm in training mode, + residual, ReLU
   "update"         rule ("sgd", "adam"), demon (bool: L1 pressure and noise in passes of their own), elements, tensors: the optimizer with fused=True
-  "matrix"         rows, columns, depth: float32 arrays; "max_pool" pass, batch, height, width, in, kernel, stride, padding
-  "cross_entropy"  rows, classes: forwards and backwards
+  "clip"           elements, tensors: the global norm of gradients, and their clipping
+  "matrix"         rows, columns, depth, transpose_left, transpose_right: float32 arrays; "max_pool" pass, batch, height, width, in, kernel, stride, padding
+  "average_pool"   as max_pool, without padding; "permutation" (to channels first), "concatenation" (of two, by channels): batch, height, width, in
+  "cross_entropy"  rows, classes: forwards and backwards; "softmax" pass, rows, classes; "argument_maximum" rows, classes: float32 arrays
   "model_step"     model ("resnet18", "resnet50", "vgg16"), width, batch, image, classes, plan ({unit group: channels}): one whole step of SGD
                    with momentum 0.9 and weight decay 5e-4; identity shortcuts between different widths read their source by index_select
 
@@ -110,6 +112,8 @@ class Timer:
 class Kernels:
     """Calls on several sets of inputs in turn, replayed from a CUDA graph where they can be captured."""
 
+    parameters = None
+
     def __init__(self, prepare):
         sets = [prepare()]
         synchronize()
@@ -163,8 +167,9 @@ class Steps:
 
     graph = None
 
-    def __init__(self, step):
+    def __init__(self, step, parameters):
         self.step = step
+        self.parameters = parameters
         self.calls = STEPS_AT_ONCE
 
     def repeat(self):
@@ -175,7 +180,7 @@ class Steps:
 
 
 def prepare_convolution(request, precision, mode):
-    kernel, stride, padding = request.get("kernel", 3), request.get("stride", 1), request.get("padding", 1)
+    kernel, stride, padding, groups = request.get("kernel", 3), request.get("stride", 1), request.get("padding", 1), request.get("groups", 1)
     which = request["pass"]
     masks = {"forward": None, "data_gradient": [True, False, False], "filter_gradient": [False, True, False]}
     if which not in masks:
@@ -183,16 +188,16 @@ def prepare_convolution(request, precision, mode):
     dtype = activation_type(precision)
 
     def forward(x, w):
-        return F.conv2d(x, w, None, stride, padding)
+        return F.conv2d(x, w, None, stride, padding, 1, groups)
 
     def backward(gradient, x, w):
-        return torch.ops.aten.convolution_backward(gradient, x, w, None, [stride] * 2, [padding] * 2, [1, 1], False, [0, 0], 1, masks[which])
+        return torch.ops.aten.convolution_backward(gradient, x, w, None, [stride] * 2, [padding] * 2, [1, 1], False, [0, 0], groups, masks[which])
 
     function = compiled(forward if which == "forward" else backward, mode)
 
     def prepare():
         x = image(request, request["in"], dtype)
-        w = torch.randn(request["out"], request["in"], kernel, kernel, device=DEVICE).to(dtype).contiguous(memory_format=torch.channels_last)
+        w = torch.randn(request["out"], request["in"] // groups, kernel, kernel, device=DEVICE).to(dtype).contiguous(memory_format=torch.channels_last)
         if which == "forward":
             return lambda: function(x, w)
         gradient = torch.randn_like(forward(x, w)).contiguous(memory_format=torch.channels_last)
@@ -278,11 +283,22 @@ def prepare_matrix(request, precision, mode):
     function = compiled(torch.matmul, mode)
 
     def prepare():
-        a = torch.randn(request["rows"], request["depth"], device=DEVICE)
-        b = torch.randn(request["depth"], request["columns"], device=DEVICE)
+        rows, columns, depth = request["rows"], request["columns"], request["depth"]
+        a = torch.randn(depth, rows, device=DEVICE).t() if request.get("transpose_left") else torch.randn(rows, depth, device=DEVICE)
+        b = torch.randn(columns, depth, device=DEVICE).t() if request.get("transpose_right") else torch.randn(depth, columns, device=DEVICE)
         return lambda: function(a, b)
 
     return no_gradients(prepare)
+
+
+def prepare_clip(request, precision, mode):
+    def prepare():
+        weights = [nn.Parameter(torch.empty(request["elements"], device=DEVICE)) for _ in range(request["tensors"])]
+        for weight in weights:
+            weight.grad = torch.randn_like(weight) * 0.01
+        return lambda: nn.utils.clip_grad_norm_(weights, 0.5)
+
+    return Kernels(prepare)
 
 
 def prepare_max_pool(request, precision, mode):
@@ -301,6 +317,74 @@ def prepare_max_pool(request, precision, mode):
         return lambda: torch.autograd.grad(y, [x], gradient, retain_graph=True)
 
     return Kernels(prepare)
+
+
+def prepare_average_pool(request, precision, mode):
+    dtype = activation_type(precision)
+    function = compiled(lambda x: F.avg_pool2d(x, request["kernel"], request["stride"]), mode)
+
+    def prepare():
+        x = image(request, request["in"], dtype)
+        if request["pass"] == "forward":
+            def run():
+                with torch.no_grad():
+                    return function(x)
+            return run
+        x.requires_grad_()
+        y = function(x)
+        gradient = torch.randn_like(y)
+        return lambda: torch.autograd.grad(y, [x], gradient, retain_graph=True)
+
+    return Kernels(prepare)
+
+
+def prepare_softmax(request, precision, mode):
+    function = compiled(lambda x: torch.softmax(x, -1), mode)
+
+    def prepare():
+        x = torch.randn(request["rows"], request["classes"], device=DEVICE)
+        if request["pass"] == "forward":
+            def run():
+                with torch.no_grad():
+                    return function(x)
+            return run
+        x.requires_grad_()
+        y = function(x)
+        gradient = torch.randn_like(y)
+        return lambda: torch.autograd.grad(y, [x], gradient, retain_graph=True)
+
+    return Kernels(prepare)
+
+
+def prepare_argument_maximum(request, precision, mode):
+    function = compiled(lambda x: torch.argmax(x, -1), mode)
+
+    def prepare():
+        x = torch.randn(request["rows"], request["classes"], device=DEVICE)
+        return lambda: function(x)
+
+    return no_gradients(prepare)
+
+
+def prepare_permutation(request, precision, mode):
+    # Channels last lie in memory as [batch, height, width, channels].
+    function = compiled(lambda x: x.contiguous(memory_format=torch.contiguous_format), mode)
+
+    def prepare():
+        x = image(request, request["in"], activation_type(precision))
+        return lambda: function(x)
+
+    return no_gradients(prepare)
+
+
+def prepare_concatenation(request, precision, mode):
+    function = compiled(lambda x, y: torch.cat([x, y], 1), mode)
+
+    def prepare():
+        x, y = (image(request, request["in"], activation_type(precision)) for _ in range(2))
+        return lambda: function(x, y)
+
+    return no_gradients(prepare)
 
 
 def prepare_cross_entropy(request, precision, mode):
@@ -448,15 +532,21 @@ def prepare_model_step(request, precision, mode):
     for _ in range(3 if ON_GPU else 1):
         step()
     synchronize()
-    return Steps(step)
+    return Steps(step, sum(weight.numel() for weight in model.parameters()))
 
 
 PREPARE = {
     "convolution": prepare_convolution,
     "normalization": prepare_normalization,
     "update": prepare_update,
+    "clip": prepare_clip,
     "matrix": prepare_matrix,
     "max_pool": prepare_max_pool,
+    "average_pool": prepare_average_pool,
+    "softmax": prepare_softmax,
+    "argument_maximum": prepare_argument_maximum,
+    "permutation": prepare_permutation,
+    "concatenation": prepare_concatenation,
     "cross_entropy": prepare_cross_entropy,
     "model_step": prepare_model_step,
 }
@@ -508,6 +598,7 @@ def run(request):
         "loss": loss.item() if loss is not None else None,
         "calls": work.calls,
         "graph": work.graph is not None,
+        "parameters": work.parameters,
     }
 
 

@@ -140,6 +140,7 @@ internal static unsafe class AsynchronousHandlers
             nint source = 0;
             if (read > 0)
             {
+                warp.Block.CopiedBytes += read;
                 source = (nint)MemoryHandlers.Resolve(warp, instruction, lane, read == bytes ? bytes : 1, isStore: false);
                 if (read != bytes)
                 {

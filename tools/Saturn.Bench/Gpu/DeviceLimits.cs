@@ -38,7 +38,7 @@ public sealed record DeviceLimits(string Source, double GigabytesPerSecond, doub
         return new DeviceLimits("memory measured by a copy, arithmetic not known", MeasureCopy(device), null, null, null);
     }
 
-    /// <summary>The arithmetic limit under a policy.</summary>
+    /// <summary>The limit of an arithmetic.</summary>
     public double? Teraflops(Precision precision) => precision switch
     {
         Precision.Tf32 => Tf32Teraflops,

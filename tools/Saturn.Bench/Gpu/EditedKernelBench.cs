@@ -2,6 +2,7 @@ using Saturn.Bench.Works;
 using Saturn.Emulator;
 using Saturn.Kernels;
 using Saturn.Kernels.Cuda;
+using Saturn.Kernels.Diagnostics;
 
 namespace Saturn.Bench.Gpu;
 
@@ -23,6 +24,11 @@ public static class EditedKernelBench
     /// <exception cref="ArgumentException">No work of the catalog launches the file.</exception>
     public static BenchTable Run(string name, CudaDevice builtIn, CudaDevice edited, int batch, double tolerance, MemoryTraffic? traffic, GpuBenchOptions options)
     {
+        if (IsNeverLaunched(name, builtIn))
+        {
+            throw NotLaunched(name, builtIn);
+        }
+
         WorkScale checkScale = traffic is null ? WorkScale.Check : WorkScale.Tiny;
         IReadOnlyList<KernelWork> checks = KernelCatalog.At(checkScale);
         List<int> touched = [];
@@ -40,10 +46,32 @@ public static class EditedKernelBench
 
         if (touched.Count == 0)
         {
-            throw new ArgumentException($"No kernel of {name} is launched by the works of this bench in {builtIn.Precision.ToString().ToLowerInvariant()}.");
+            throw NotLaunched(name, builtIn);
         }
 
         return traffic is null ? Time(name, builtIn, edited, batch, touched, tolerance, options) : Count(name, builtIn, edited, checks, touched, tolerance, traffic, options);
+    }
+
+    // What the precision decides, without running a work.
+    private static bool IsNeverLaunched(string name, CudaDevice device) => name switch
+    {
+        "convolution_wgmma.cu" => device.Precision != Precision.Bf16,
+        "convolution_tensor.cu" or "convolution_filter_tensor.cu" or "matrix_tensor.cu" or "batch_statistics.cu" => device.Precision == Precision.Fp32,
+        "convolution.cu" or "matrix.cu" => device.Precision != Precision.Fp32,
+        _ => false,
+    };
+
+    private static ArgumentException NotLaunched(string name, CudaDevice device)
+    {
+        string hint = name switch
+        {
+            "convolution_wgmma.cu" =>
+                $" They are launched with --precision bf16 on a device of compute capability 9.0 (this one is {device.Context.Driver.TargetArchitecture(device.Context.Ordinal)}; emulated:sm_90a emulates one) where {EnvironmentVariable.Wgmma.Name}=1 is set (it is {(EnvironmentVariable.Wgmma.IsOn ? "" : "not ")}here).",
+            "convolution_tensor.cu" or "convolution_filter_tensor.cu" or "matrix_tensor.cu" or "batch_statistics.cu" => " They are launched with --precision tf32 or --precision bf16.",
+            "convolution.cu" or "matrix.cu" => " They are launched with --precision fp32.",
+            _ => "",
+        };
+        return new ArgumentException($"No kernel of {name} is launched by the works of this bench in {device.Precision.ToString().ToLowerInvariant()}.{hint}");
     }
 
     /// <summary>Whether a work launches a kernel of the file: runs it.</summary>
@@ -85,6 +113,19 @@ public static class EditedKernelBench
                 break;
             }
 
+            // The tile and the library that does it depend on the size.
+            long before = builtIn.Context.LaunchCount(name);
+            if (WorkCheck.Between(edited, builtIn, work, tolerance) is { } wrong)
+            {
+                throw new WrongResultException($"The edited {name} gives other results on '{work.Name}' at the timed size: {wrong}.");
+            }
+
+            if (builtIn.Context.LaunchCount(name) == before)
+            {
+                table.Add(work.Name, $"launches none of its kernels at this size{(builtIn.Context.Cublas is null ? "" : $", perhaps as cuBLAS does it ({EnvironmentVariable.Cublas.Name}=off leaves it to Saturn)")}", "–", "–", "–", "–");
+                continue;
+            }
+
             using TimedWork first = new(builtIn, work), second = new(edited, work);
             Repetition repetition = first.Fit(options.Repetition);
             IReadOnlyList<Timings> timings = Measurement.Interleave([first.Contender(repetition), second.Contender(repetition)], repetition.Rounds);
@@ -93,7 +134,7 @@ public static class EditedKernelBench
                 work.Name, GpuKernelBench.Microseconds(own.Median), GpuKernelBench.Spread(own), GpuKernelBench.Microseconds(theirs.Median), GpuKernelBench.Spread(theirs), BenchTable.Ratio(timings[0].RatioTo(timings[1])));
         }
 
-        table.Note($"{Agreement(tolerance)} {options.Repetition}, of {TimedWork.FewestLaunches} or more calls each, replayed from a graph where they can be recorded, over cold sets of arrays. Built-in/edited: above 1 where the edited file is faster; median of the rounds' quotients.");
+        table.Note($"{Agreement(tolerance, ", at a small size and at the timed one")} {options.Repetition}, of {TimedWork.FewestLaunches} or more calls each, replayed from a graph where they can be recorded, over cold sets of arrays. Built-in/edited: above 1 where the edited file is faster; median of the rounds' quotients.");
         return table;
     }
 
@@ -117,13 +158,13 @@ public static class EditedKernelBench
                 $"{theirs.MultiplyAdds + theirs.MatrixMultiplyAdds}", BenchTable.Ratio((double)own.WarpInstructions / theirs.WarpInstructions));
         }
 
-        table.Note($"{Agreement(tolerance)} Sizes are cut down. Warp instructions, and bytes and multiply-adds that lanes ask for, of one call with all its launches; the emulator's time would say nothing about hardware.");
+        table.Note($"{Agreement(tolerance, "")} Sizes are cut down. Warp instructions, and bytes and multiply-adds that lanes ask for, of one call with all its launches; the emulator's time would say nothing about hardware.");
         return table;
     }
 
-    private static string Agreement(double tolerance) => tolerance == 0
-        ? "Before that, the results of all works agreed bit for bit."
-        : $"Before that, the results of all works agreed within a relative error of {tolerance.ToString("0.#e+0", System.Globalization.CultureInfo.InvariantCulture)}.";
+    private static string Agreement(double tolerance, string sizes) => tolerance == 0
+        ? $"Before that, the results of all works agreed bit for bit{sizes}."
+        : $"Before that, the results of all works agreed within a relative error of {tolerance.ToString("0.#e+0", System.Globalization.CultureInfo.InvariantCulture)}{sizes}.";
 }
 
 /// <summary>Thrown when an edited kernel computes something else.</summary>

@@ -19,7 +19,10 @@ public sealed record Deadline(double Seconds)
     private readonly long start = System.Diagnostics.Stopwatch.GetTimestamp();
 
     /// <summary>Whether the time is over.</summary>
-    public bool IsOver => System.Diagnostics.Stopwatch.GetElapsedTime(start).TotalSeconds > Seconds;
+    public bool IsOver => SecondsLeft < 0;
+
+    /// <summary>What is left of it; below 0 when it is over.</summary>
+    public double SecondsLeft => Seconds - System.Diagnostics.Stopwatch.GetElapsedTime(start).TotalSeconds;
 }
 
 /// <summary>

@@ -38,13 +38,18 @@ internal static class BandwidthWorks
         yield return Work("elementwise", "residual sum through a map", element => 3 * once * element, (device, arrays) =>
         {
             DeviceBuffer x = arrays.Activation(image), y = arrays.Activation(image), z = arrays.ActivationResult("sum", image);
-            DeviceBuffer map = arrays.Integers([.. Enumerable.Range(0, channels).Select(c => c % 5 == 0 ? -1 : channels - 1 - c)]);
+            DeviceBuffer map = arrays.ChannelMap(channels, inverse: false);
             return () => device.Elementwise.MappedAdd(image, x, channels, y, map, z);
         });
         yield return Work("elementwise", "accumulate", element => 3 * once * element, (device, arrays) =>
         {
             DeviceBuffer x = arrays.Activation(image), y = arrays.AlsoResult("sum", arrays.Activation(image), image);
             return () => device.Elementwise.Accumulate(image, x, y);
+        });
+        yield return Work("elementwise", "gradient of a residual sum through a map", element => 2 * once * element, (device, arrays) =>
+        {
+            DeviceBuffer dy = arrays.Activation(image), dx = arrays.ActivationResult("shortcut gradient", image), inverse = arrays.ChannelMap(channels, inverse: true);
+            return () => device.Elementwise.MappedAddBackward(image, dy, channels, inverse, dx, GradientMode.Overwrite);
         });
         yield return Work("reduction", "sum over rows", _ => once * sizeof(float), (device, arrays) =>
         {
@@ -55,6 +60,25 @@ internal static class BandwidthWorks
         {
             DeviceBuffer x = arrays.Parameter(image, offset: 1), y = arrays.Result("sum", new Shape(rows, 1));
             return () => device.Reduction.Reduce(ReductionOperation.Sum, new Shape(rows, channels), x, new Shape(rows, 1), y);
+        });
+        Shape wide = new(Math.Max(1, rows / 8), scale.Width(512));
+        yield return Work("reduction", $"sum over {wide.Channels} channels", _ => wide.StorageCount * sizeof(float), (device, arrays) =>
+        {
+            DeviceBuffer x = arrays.Parameter(wide, offset: 1), y = arrays.Result("sum", new Shape(wide.Rows, 1));
+            return () => device.Reduction.Reduce(ReductionOperation.Sum, wide, x, new Shape(wide.Rows, 1), y);
+        });
+        yield return Work(
+            "reduction", $"index of the largest of {wide.Channels}", _ => (wide.StorageCount + wide.Rows) * sizeof(float),
+            (device, arrays) =>
+            {
+                DeviceBuffer x = arrays.Parameter(wide), y = arrays.Result("index", new Shape(wide.Rows), ElementType.Int32);
+                return () => device.Reduction.ArgumentMaximum(wide, x, y);
+            },
+            PeerWork.ArgumentMaximum(wide.Rows, wide.Channels));
+        yield return Work("random", "uniform numbers", _ => once * sizeof(float), (device, arrays) =>
+        {
+            DeviceBuffer y = arrays.Result("numbers", image);
+            return () => device.Random.Uniform(image, new RandomKey(1, 0, 0), -1, 1, y);
         });
         yield return Work("random", "normal numbers", _ => once * sizeof(float), (device, arrays) =>
         {
@@ -78,6 +102,13 @@ internal static class BandwidthWorks
             DeviceBuffer sum = arrays.Scratch(vector.Pitch * sizeof(double), ElementType.Float64);
             return () => device.Census.Accumulate(rows, channels, x, high, low, sum);
         });
+        const int words = 4096;
+        yield return Work("census", "union of flags", _ => 3 * words * sizeof(uint), (device, arrays) =>
+        {
+            DeviceBuffer first = arrays.Integers([.. Enumerable.Range(0, words).Select(i => i * 7919)]), second = arrays.Integers([.. Enumerable.Range(0, words).Select(i => i * 104729)]);
+            DeviceBuffer union = arrays.Result("union", new Shape(words), ElementType.Int32);
+            return () => device.Census.Union(words, first, second, union);
+        });
         Shape filter = new(scale.Width(512), 9, scale.Width(512));
         int kept = filter[0] / 2 - 3, keptColumns = filter[2] / 2 - 3;
         Shape smaller = new(kept, 9, keptColumns);
@@ -86,6 +117,16 @@ internal static class BandwidthWorks
             DeviceBuffer source = arrays.Parameter(filter), target = arrays.Result("filter", smaller);
             DeviceBuffer rowIndex = arrays.Integers([.. Enumerable.Range(0, kept).Select(i => 2 * i)]), columnIndex = arrays.Integers([.. Enumerable.Range(0, keptColumns).Select(i => 2 * i + 1)]);
             GatherJob[] jobs = [new(source, target, kept, 9, keptColumns, filter[0], filter[2], rowIndex, columnIndex)];
+            return () => device.Compaction.Gather(jobs);
+        });
+
+        // As many arrays as ResNet-18 has weights and moments of Adam; more than a launch with small arguments takes.
+        const int many = 186;
+        Shape one = new(scale.Width(256) / 4, 9, scale.Width(256) / 4), half = new(one[0] / 2, 9, one[2] / 2);
+        yield return Work("compaction", $"gather of half of {many} small filters", _ => 2 * many * half.StorageCount * sizeof(float), (device, arrays) =>
+        {
+            DeviceBuffer rowIndex = arrays.Integers([.. Enumerable.Range(0, half[0]).Select(i => 2 * i)]), columnIndex = arrays.Integers([.. Enumerable.Range(0, half[2]).Select(i => 2 * i + 1)]);
+            GatherJob[] jobs = [.. Enumerable.Range(0, many).Select(i => new GatherJob(arrays.Parameter(one), arrays.Result($"filter {i}", half), half[0], 9, half[2], one[0], one[2], rowIndex, columnIndex))];
             return () => device.Compaction.Gather(jobs);
         });
         foreach (KernelWork work in Pooling(scale).Concat(Loss(scale)))
@@ -99,10 +140,13 @@ internal static class BandwidthWorks
         int side = Math.Max(4, scale.Image(112));
         PoolingShape shape = new(Math.Max(1, scale.Batch / 4), side, side, scale.Width(64), 3, 3, 2, 2, 1, 1);
         long x = shape.Input.StorageCount, y = shape.Output.StorageCount;
+
+        // Which of a window's pixels has won takes four bits, whatever an implementation keeps.
+        long winnerBytes = (long)Math.Ceiling(Math.Log2(shape.KernelHeight * shape.KernelWidth)) * y / 8;
         foreach (bool backward in (bool[])[false, true])
         {
             yield return new KernelWork(
-                "pooling", $"maximum pooling 3×3 s2 {side}² {(backward ? "backward" : "forward")}", WorkLimit.Memory, element => (x + y) * element + y * sizeof(int), 0,
+                "pooling", $"maximum pooling 3×3 s2 {side}² {(backward ? "backward" : "forward")}", WorkLimit.Memory, element => (x + y) * element + winnerBytes, 0,
                 (device, arrays) =>
                 {
                     DeviceBuffer input = arrays.Activation(shape.Input), winners = arrays.Scratch(y * sizeof(int), ElementType.Int32);
@@ -120,6 +164,23 @@ internal static class BandwidthWorks
                 PeerWork.MaximumPool(backward, shape));
         }
 
+        PoolingShape average = new(scale.Batch, scale.Image(32) & ~1, scale.Image(32) & ~1, scale.Width(64), 2, 2, 2, 2);
+        foreach (bool backward in (bool[])[false, true])
+        {
+            yield return new KernelWork(
+                "pooling", $"average pooling 2×2 s2 {average.InputHeight}² {(backward ? "backward" : "forward")}", WorkLimit.Memory,
+                element => (average.Input.StorageCount + average.Output.StorageCount) * element, 0,
+                (device, arrays) =>
+                {
+                    DeviceBuffer large = backward ? arrays.ActivationResult("input gradient", average.Input) : arrays.Activation(average.Input);
+                    DeviceBuffer small = backward ? arrays.Activation(average.Output) : arrays.ActivationResult("output", average.Output);
+                    return backward
+                        ? () => device.Pooling.AverageBackward(average, true, small, large, GradientMode.Overwrite)
+                        : () => device.Pooling.AverageForward(average, true, large, small);
+                },
+                PeerWork.AveragePool(backward, average));
+        }
+
         int pixels = scale.Image(4) * scale.Image(4), channels = scale.Width(512);
         Shape image = new(scale.Batch, pixels, channels), mean = new(scale.Batch, channels);
         yield return new KernelWork(
@@ -129,10 +190,38 @@ internal static class BandwidthWorks
                 DeviceBuffer input = arrays.Activation(image), output = arrays.Result("mean", mean);
                 return () => device.Pooling.GlobalAverageForward(scale.Batch, pixels, channels, input, output);
             });
+        yield return new KernelWork(
+            "pooling", $"global average backward {channels} of {pixels} pixels", WorkLimit.Memory, element => image.StorageCount * element + mean.StorageCount * sizeof(float), 0,
+            (device, arrays) =>
+            {
+                DeviceBuffer gradient = arrays.Parameter(mean), result = arrays.ActivationResult("input gradient", image);
+                return () => device.Pooling.GlobalAverageBackward(scale.Batch, pixels, channels, gradient, result, GradientMode.Overwrite);
+            });
     }
 
     private static IEnumerable<KernelWork> Loss(WorkScale scale)
     {
+        Shape scores = new(8 * scale.Batch, scale.Width(1000));
+        foreach (bool backward in (bool[])[false, true])
+        {
+            yield return new KernelWork(
+                "loss", $"softmax {(backward ? "backward" : "forward")} {scores.Channels}", WorkLimit.Memory, _ => (backward ? 3 : 2) * scores.StorageCount * sizeof(float), 0,
+                (device, arrays) =>
+                {
+                    DeviceBuffer x = arrays.Parameter(scores), y = backward ? arrays.Scratch(scores.StorageCount * sizeof(float)) : arrays.Result("softmax", scores);
+                    void Forward() => device.Loss.SoftmaxForward(scores.Rows, scores.Channels, x, y);
+                    if (!backward)
+                    {
+                        return Forward;
+                    }
+
+                    DeviceBuffer dy = arrays.Parameter(scores), dx = arrays.Result("input gradient", scores);
+                    Forward();
+                    return () => device.Loss.SoftmaxBackward(scores.Rows, scores.Channels, y, dy, dx, GradientMode.Overwrite);
+                },
+                PeerWork.Softmax(backward, scores.Rows, scores.Channels));
+        }
+
         foreach (int classes in (int[])[10, 1000])
         {
             int count = scale.Width(classes);

@@ -13,33 +13,42 @@ internal static class ConvolutionWorks
         new("resnet18", 32, 3, 64), new("resnet18", 32, 64, 64), new("resnet18", 32, 64, 128, 3, 2), new("resnet18", 16, 128, 128), new("resnet18", 32, 64, 128, 1, 2),
         new("resnet18", 16, 128, 256, 3, 2), new("resnet18", 8, 256, 256), new("resnet18", 16, 128, 256, 1, 2), new("resnet18", 8, 256, 512, 3, 2), new("resnet18", 4, 512, 512),
         new("resnet18", 8, 256, 512, 1, 2),
-        new("width", 32, 24, 24), new("width", 32, 37, 37), new("width", 32, 40, 40), new("width", 32, 56, 56), new("width", 32, 64, 64), new("width", 16, 75, 75),
+        new("width", 32, 13, 13), new("width", 32, 24, 24), new("width", 32, 37, 37), new("width", 32, 40, 40), new("width", 32, 56, 56), new("width", 32, 64, 64), new("width", 16, 75, 75),
         new("width", 16, 219, 219), new("width", 16, 224, 224), new("width", 32, 31, 31), new("width", 16, 65, 65), new("width", 8, 127, 127), new("width", 4, 253, 253),
         new("resnet50", 224, 3, 64, 7, 2), new("resnet50", 56, 64, 64, 1), new("resnet50", 56, 64, 64), new("resnet50", 56, 64, 256, 1), new("resnet50", 56, 256, 64, 1),
-        new("resnet50", 56, 128, 128, 3, 2), new("resnet50", 28, 128, 512, 1), new("resnet50", 28, 512, 128, 1), new("resnet50", 28, 128, 128), new("resnet50", 56, 256, 512, 1, 2),
-        new("resnet50", 14, 256, 1024, 1), new("resnet50", 14, 1024, 256, 1), new("resnet50", 14, 256, 256), new("resnet50", 7, 512, 512), new("resnet50", 7, 512, 2048, 1),
-        new("resnet50", 7, 2048, 512, 1),
+        new("resnet50", 56, 256, 128, 1), new("resnet50", 56, 128, 128, 3, 2), new("resnet50", 56, 256, 512, 1, 2), new("resnet50", 28, 128, 512, 1), new("resnet50", 28, 512, 128, 1),
+        new("resnet50", 28, 128, 128), new("resnet50", 28, 512, 256, 1), new("resnet50", 28, 256, 256, 3, 2), new("resnet50", 28, 512, 1024, 1, 2), new("resnet50", 14, 256, 1024, 1),
+        new("resnet50", 14, 1024, 256, 1), new("resnet50", 14, 256, 256), new("resnet50", 14, 1024, 512, 1), new("resnet50", 14, 512, 512, 3, 2), new("resnet50", 14, 1024, 2048, 1, 2),
+        new("resnet50", 7, 512, 2048, 1), new("resnet50", 7, 2048, 512, 1), new("resnet50", 7, 512, 512),
         new("vgg16", 224, 3, 64), new("vgg16", 224, 64, 64), new("vgg16", 112, 64, 128), new("vgg16", 112, 128, 128), new("vgg16", 56, 128, 256), new("vgg16", 56, 256, 256),
         new("vgg16", 28, 256, 512), new("vgg16", 28, 512, 512), new("vgg16", 14, 512, 512),
     ];
+
+    /// <summary>The convolutions at a scale.</summary>
+    internal static IEnumerable<(string Net, ConvolutionShape Shape)> Shapes(WorkScale scale) => Layers.Select(layer => (layer.Net, ShapeOf(layer, scale)));
 
     public static IEnumerable<KernelWork> Of(WorkScale scale) => Layers.SelectMany(layer => Enum.GetValues<LayerPass>().Select(pass => Work(layer, pass, scale)));
 
     private static KernelWork Work(Layer layer, LayerPass pass, WorkScale scale)
     {
-        int size = scale.Image(layer.Size);
-        int batch = layer.Net is "resnet50" or "vgg16" ? scale.LargeImageBatch : scale.Batch;
-        ConvolutionShape shape = new(
-            batch, size, size, scale.Width(layer.In), scale.Width(layer.Out), layer.Kernel, layer.Kernel, layer.Stride, layer.Stride, layer.Kernel / 2, layer.Kernel / 2);
+        ConvolutionShape shape = ShapeOf(layer, scale);
         long activations = shape.Input.StorageCount + shape.Output.StorageCount;
         long weights = shape.Weight.StorageCount;
         string stride = layer.Stride == 1 ? "" : $" s{layer.Stride}";
         return new KernelWork(
-            "convolution", $"{layer.Net} {shape.InputChannels}→{shape.OutputChannels} {layer.Kernel}×{layer.Kernel}{stride} {size}² {Describe(pass)}", WorkLimit.Products,
+            "convolution", $"{layer.Net} {shape.InputChannels}→{shape.OutputChannels} {layer.Kernel}×{layer.Kernel}{stride} {shape.InputHeight}² {Describe(pass)}", WorkLimit.Products,
 
             // The filter's gradient is float32 under every policy.
             element => activations * element + weights * (pass == LayerPass.FilterGradient ? sizeof(float) : element), 2.0 * shape.MultiplyAdds,
             (device, arrays) => Prepare(device, arrays, shape, pass), PeerWork.Convolution(pass, shape, 0), Target(layer, pass));
+    }
+
+    private static ConvolutionShape ShapeOf(Layer layer, WorkScale scale)
+    {
+        int size = scale.Image(layer.Size);
+        int batch = layer.Net is "resnet50" or "vgg16" ? scale.LargeImageBatch : scale.Batch;
+        return new ConvolutionShape(
+            batch, size, size, scale.Width(layer.In), scale.Width(layer.Out), layer.Kernel, layer.Kernel, layer.Stride, layer.Stride, layer.Kernel / 2, layer.Kernel / 2);
     }
 
     private static Action Prepare(Device device, WorkArrays arrays, ConvolutionShape shape, LayerPass pass)
@@ -74,7 +83,7 @@ internal static class ConvolutionWorks
         _ => new RatioTarget(0.6, 0.85),
     };
 
-    private static string Describe(LayerPass pass) => pass switch
+    internal static string Describe(LayerPass pass) => pass switch
     {
         LayerPass.Forward => "forward",
         LayerPass.DataGradient => "data gradient",

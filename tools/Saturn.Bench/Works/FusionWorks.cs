@@ -31,8 +31,7 @@ internal static class FusionWorks
     {
         BatchStatistics form = fused ? device.Convolution.Statistics(shape) : BatchStatistics.Moments;
 
-        // The host, which checks the others, has one way only.
-        if (fused && form.AreMoments && device.Kind != DeviceKind.Cpu)
+        if (fused && form.AreMoments && !arrays.AreReference)
         {
             throw new NotSupportedException($"in {device.Precision.ToString().ToLowerInvariant()} this convolution leaves its statistics to a second pass");
         }
@@ -59,7 +58,7 @@ internal static class FusionWorks
     private static Action PrepareInference(Device device, WorkArrays arrays, ConvolutionShape shape, bool fused)
     {
         bool folds = fused && device.Convolution.FoldsNormalization(shape);
-        if (fused && !folds && device.Kind != DeviceKind.Cpu)
+        if (fused && !folds && !arrays.AreReference)
         {
             throw new NotSupportedException($"in {device.Precision.ToString().ToLowerInvariant()} the normalization behind this convolution is a second pass");
         }

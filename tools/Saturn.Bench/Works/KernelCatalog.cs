@@ -7,7 +7,7 @@ public static class KernelCatalog
     public static IReadOnlyList<KernelWork> At(WorkScale scale) =>
     [
         .. ConvolutionWorks.Of(scale).Where(work => work.Name.StartsWith("resnet18", StringComparison.Ordinal) || work.Name.StartsWith("width", StringComparison.Ordinal)),
-        .. NormalizationWorks.Of(scale), .. FusionWorks.Of(scale), .. OptimizerWorks.Of(scale), .. BandwidthWorks.Of(scale), .. ProductWorks.Of(scale),
+        .. NormalizationWorks.Of(scale), .. FusionWorks.Of(scale), .. OptimizerWorks.Of(scale), .. BandwidthWorks.Of(scale), .. ConvolutionVariantWorks.Of(scale), .. RearrangementWorks.Of(scale), .. ProductWorks.Of(scale),
         .. ConvolutionWorks.Of(scale).Where(work => work.Name.StartsWith("resnet50", StringComparison.Ordinal) || work.Name.StartsWith("vgg16", StringComparison.Ordinal)),
     ];
 

@@ -25,7 +25,11 @@ public enum WorkLimit
 /// <param name="Target">The wanted ratio to the peer, or null.</param>
 public sealed record KernelWork(
     string Family, string Name, WorkLimit Limit, Func<int, long> Bytes, double Operations, Func<Device, WorkArrays, Action> Prepare, PeerWork? Peer = null,
-    RatioTarget? Target = null);
+    RatioTarget? Target = null)
+{
+    /// <summary>The arithmetic in which the operations run under a policy: the policy's own, unless the work's arrays are float32 under bf16 too.</summary>
+    public Func<Precision, Precision> Arithmetic { get; init; } = precision => precision;
+}
 
 /// <summary>A ratio of the peer's time to Saturn's.</summary>
 /// <param name="Must">What has to be reached.</param>
@@ -50,6 +54,9 @@ public sealed record WorkScale(int Batch, int LargestImage = int.MaxValue, int L
 
     /// <summary>Sizes for the emulator.</summary>
     public static WorkScale Tiny { get; } = new(2, 9, 72);
+
+    /// <summary>Sizes at which tests hold counts to their floors: small arrays weigh less beside the large ones than in <see cref="Tiny"/>.</summary>
+    public static WorkScale Counted { get; } = new(4, 16, 64);
 
     /// <summary>The side of an image; even and odd sides stay even and odd.</summary>
     public int Image(int size) => size <= LargestImage ? size : LargestImage - ((LargestImage ^ size) & 1);

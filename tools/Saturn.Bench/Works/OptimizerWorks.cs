@@ -27,13 +27,34 @@ internal static class OptimizerWorks
             yield return Work(scale, rule, demon: true, Gradient.InParts);
             yield return Work(scale, rule, demon: true, Gradient.CombinedBefore);
         }
+
+        // As many as ResNet-18 has; more than a launch with small arguments takes.
+        const int many = 62;
+        Shape small = new(scale.Width(256) / 4, 9, scale.Width(256) / 4);
+        yield return new KernelWork(
+            "optimizer", $"SGD, momentum, L1 and noise, {many} small filters", WorkLimit.Memory, element => many * small.StorageCount * (5 * sizeof(float) + (element == 2 ? 2 : 0)), 0,
+            (device, arrays) => Prepare(device, arrays, OptimizerRule.Sgd, small, many, demon: true, Gradient.Finished), PeerWork.Update(adam: false, demon: true, (int)small.ElementCount, many));
+        (Shape filter, int tensors) = Sizes(scale);
+        yield return new KernelWork(
+            "optimizer", "norm of all gradients, for clipping", WorkLimit.Memory, _ => tensors * filter.StorageCount * sizeof(float), 0,
+            (device, arrays) =>
+            {
+                OptimizerTensor[] all = [.. Enumerable.Range(0, tensors).Select(i => new OptimizerTensor(
+                    DeviceBuffer.None, arrays.Parameter(filter, 0.01f), DeviceBuffer.None, DeviceBuffer.None, filter[0], filter[1], filter[2], LearningRate: 1e-3f, WeightDecay: 0, L1: 0, L2: 0,
+                    NoiseStandardDeviation: 0, TensorId: (uint)i, DeviceBuffer.None, DeviceBuffer.None, DeviceBuffer.None))];
+                DeviceBuffer result = arrays.Result("scale and norm", new Shape(2));
+                return () => device.Optimizer.ClipScale(all, 1, 0.5f, result);
+            },
+            PeerWork.Clip((int)filter.ElementCount, tensors));
     }
+
+    private static (Shape Filter, int Tensors) Sizes(WorkScale scale) =>
+        (new Shape(scale.Width(256), 9, scale.Width(256)), scale.LargestWidth == int.MaxValue && scale.LargestImage == int.MaxValue ? 19 : 3);
 
     private static KernelWork Work(WorkScale scale, OptimizerRule rule, bool demon, Gradient gradient)
     {
         bool adam = rule == OptimizerRule.Adam;
-        Shape filter = new(scale.Width(256), 9, scale.Width(256));
-        int tensors = scale.LargestWidth == int.MaxValue && scale.LargestImage == int.MaxValue ? 19 : 3;
+        (Shape filter, int tensors) = Sizes(scale);
         long elements = tensors * filter.StorageCount;
         (string suffix, int floats) = gradient switch
         {

@@ -40,6 +40,12 @@ public sealed class WorkArrays : IDisposable
     /// <summary>Element type of activations, their gradients and filters.</summary>
     public ElementType Activations { get; }
 
+    /// <summary>Whether they are a reference's, against which another device is checked: it may compute what that one does by the way in a pass of its own.</summary>
+    public bool AreReference { get; init; }
+
+    /// <summary>Whether values are left out, for a device that computes nothing.</summary>
+    public bool AreEmpty { get; init; }
+
     /// <summary>Bytes of one activation.</summary>
     public int ActivationBytes => Activations.Size();
 
@@ -54,6 +60,29 @@ public sealed class WorkArrays : IDisposable
 
     /// <summary>Random float32 values times a scale plus an offset, made positive where wanted.</summary>
     public DeviceBuffer Parameter(in Shape shape, float scale = 1, float offset = 0, bool positive = false) => Random(shape, ElementType.Float32, scale, offset, positive);
+
+    /// <summary>
+    /// A map of channels onto as many others that leaves every fifth of the sum out and turns the rest around: for each channel of the sum that of the shortcut, or the other way around.
+    /// </summary>
+    public DeviceBuffer ChannelMap(int channels, bool inverse)
+    {
+        int[] map = new int[channels];
+        for (int c = 0; c < channels; c++)
+        {
+            int sum = inverse ? channels - 1 - c : c;
+            map[c] = sum % 5 == 0 ? -1 : channels - 1 - c;
+        }
+
+        return Integers(map);
+    }
+
+    /// <summary>Bytes.</summary>
+    public DeviceBuffer Bytes(ReadOnlySpan<byte> values)
+    {
+        DeviceBuffer buffer = Allocate(values.Length, ElementType.Int32);
+        device.Upload(values, buffer);
+        return buffer;
+    }
 
     /// <summary>int32 values.</summary>
     public DeviceBuffer Integers(ReadOnlySpan<int> values)
@@ -72,7 +101,7 @@ public sealed class WorkArrays : IDisposable
         DeviceBuffer buffer = Allocate(shape.StorageCount * type.Size(), type);
         byte[] poison = new byte[Math.Min(buffer.ByteLength, 1 << 20)];
         poison.AsSpan().Fill(0xff);
-        for (long at = 0; at < buffer.ByteLength; at += poison.Length)
+        for (long at = 0; at < buffer.ByteLength && !AreEmpty; at += poison.Length)
         {
             int length = (int)Math.Min(poison.Length, buffer.ByteLength - at);
             device.Upload(poison.AsSpan(0, length), buffer.Slice(at, length));
@@ -123,7 +152,7 @@ public sealed class WorkArrays : IDisposable
         int rowsAtOnce = Math.Max(1, (1 << 20) / shape.Pitch);
         float[] values = new float[Math.Min(rowsAtOnce, shape.Rows) * shape.Pitch];
         ushort[] halves = narrow ? new ushort[values.Length] : [];
-        for (int row = 0; row < shape.Rows; row += rowsAtOnce)
+        for (int row = 0; row < shape.Rows && !AreEmpty; row += rowsAtOnce)
         {
             int rows = Math.Min(rowsAtOnce, shape.Rows - row);
             for (int i = 0; i < rows; i++)

@@ -6,42 +6,33 @@ namespace Saturn.Bench.Works;
 /// <summary>Compares what a work leaves behind on a device with what it leaves on another, and with itself, before anything is timed.</summary>
 public static class WorkCheck
 {
-    /// <summary>The largest relative error ‖a − b‖₂/‖b‖₂ that is allowed under a policy.</summary>
-    public static double Tolerance(Precision precision, WorkLimit limit) => precision switch
-    {
-        Precision.Bf16 => 1e-2,
-        Precision.Tf32 when limit == WorkLimit.Products => 1e-3,
-        _ => 1e-5,
-    };
+    /// <summary>The largest relative error ‖a − b‖₂/‖b‖₂ that is allowed of a work under a policy.</summary>
+    public static double Tolerance(Precision precision, KernelWork work) => work.Limit == WorkLimit.Products
+        ? work.Arithmetic(precision) switch
+        {
+            Precision.Bf16 => 1e-2,
+            Precision.Tf32 => 1e-3,
+            _ => 1e-5,
+        }
+        : precision == Precision.Bf16 ? 1e-2 : 1e-5;
 
     /// <summary>
-    /// Runs a work on the device twice and on a reference once. Returns null where the two runs have equal bits and their results agree with the reference; else what is wrong, first of all the first
-    /// element that differs.
+    /// Runs a work on the device twice and on a reference once. Returns null where the two runs have equal bits and their results agree with the reference, as far as the less exact of both allows; else
+    /// what is wrong, first of all the first element that differs.
     /// </summary>
     /// <param name="device">The device.</param>
-    /// <param name="reference">The reference, with float32 activations.</param>
+    /// <param name="reference">The reference, which gets float32 activations.</param>
     /// <param name="work">The work.</param>
     public static string? Against(Device device, Device reference, KernelWork work)
     {
         ElementType activations = ActivationType(device);
         bool rounds = activations == ElementType.BFloat16;
-        List<byte[]> first = Run(device, work, activations, rounds, out IReadOnlyList<WorkResult> results);
-        List<byte[]> second = Run(device, work, activations, rounds, out _);
-        List<byte[]> expected = Run(reference, work, ElementType.Float32, rounds, out IReadOnlyList<WorkResult> references);
-        for (int i = 0; i < results.Count; i++)
-        {
-            if (!first[i].AsSpan().SequenceEqual(second[i]))
-            {
-                return $"{results[i].Name}: two runs differ from byte {first[i].AsSpan().CommonPrefixLength(second[i])} on";
-            }
-
-            if (Compare(results[i], first[i], references[i], expected[i], Tolerance(device.Precision, work.Limit)) is { } wrong)
-            {
-                return wrong;
-            }
-        }
-
-        return null;
+        double tolerance = Math.Max(Tolerance(device.Precision, work), Tolerance(reference.Precision, work));
+        List<(WorkResult Result, byte[] Bytes)> first = Run(device, work, new WorkArrays(device, activations, rounds));
+        return Compare(device, work, new WorkArrays(device, activations, rounds), (i, _, second) =>
+                first[i].Bytes.AsSpan().SequenceEqual(second) ? null : $"{first[i].Result.Name}: two runs differ from byte {first[i].Bytes.AsSpan().CommonPrefixLength(second)} on")
+            ?? Compare(reference, work, new WorkArrays(reference, ElementType.Float32, rounds) { AreReference = true }, (i, expected, bytes) =>
+                Compare(first[i].Result, first[i].Bytes, expected.Buffer.Type, bytes, tolerance));
     }
 
     /// <summary>Runs a work on two devices of one policy; null where the results agree: bit for bit with a tolerance of 0, else within that relative error.</summary>
@@ -49,56 +40,67 @@ public static class WorkCheck
     {
         ElementType activations = ActivationType(device);
         bool rounds = activations == ElementType.BFloat16;
-        List<byte[]> actual = Run(device, work, activations, rounds, out IReadOnlyList<WorkResult> results);
-        List<byte[]> expected = Run(reference, work, activations, rounds, out IReadOnlyList<WorkResult> references);
-        for (int i = 0; i < results.Count; i++)
-        {
-            if (!actual[i].AsSpan().SequenceEqual(expected[i]) && Compare(results[i], actual[i], references[i], expected[i], tolerance) is { } wrong)
-            {
-                return wrong;
-            }
-        }
-
-        return null;
+        List<(WorkResult Result, byte[] Bytes)> actual = Run(device, work, new WorkArrays(device, activations, rounds));
+        return Compare(reference, work, new WorkArrays(reference, activations, rounds), (i, expected, bytes) =>
+            actual[i].Bytes.AsSpan().SequenceEqual(bytes) ? null : Compare(actual[i].Result, actual[i].Bytes, expected.Buffer.Type, bytes, tolerance));
     }
 
     /// <summary>The element type of activations on a device.</summary>
     public static ElementType ActivationType(Device device) => device.Precision == Precision.Bf16 ? ElementType.BFloat16 : ElementType.Float32;
 
-    private static List<byte[]> Run(Device device, KernelWork work, ElementType activations, bool rounds, out IReadOnlyList<WorkResult> results)
+    private static List<(WorkResult Result, byte[] Bytes)> Run(Device device, KernelWork work, WorkArrays arrays)
     {
-        using WorkArrays arrays = new(device, activations, rounds);
-        work.Prepare(device, arrays)();
-        results = arrays.Results;
-        return [.. arrays.Results.Select(result =>
+        List<(WorkResult Result, byte[] Bytes)> results = [];
+        Compare(device, work, arrays, (_, result, bytes) =>
         {
-            byte[] bytes = new byte[result.Shape.StorageCount * result.Buffer.Type.Size()];
-            device.Download(result.Buffer, bytes);
-            return bytes;
-        })];
+            results.Add((result, bytes));
+            return null;
+        });
+        return results;
     }
 
-    private static string? Compare(WorkResult result, byte[] bytes, WorkResult reference, byte[] expectedBytes, double tolerance)
+    // Runs a work and hands on its results one by one, since those of large works fill memory; ends at the first objection, and frees the arrays.
+    private static string? Compare(Device device, KernelWork work, WorkArrays arrays, Func<int, WorkResult, byte[], string?> objection)
     {
-        double[] values = Values(bytes, result), expected = Values(expectedBytes, reference);
-        double difference = 0, length = 0;
-        bool exact = result.Buffer.Type == ElementType.Int32;
-        for (int i = 0; i < values.Length; i++)
+        using (arrays)
         {
-            double error = values[i] - expected[i];
-            difference += error * error;
-            length += expected[i] * expected[i];
-            if (double.IsNaN(values[i]) != double.IsNaN(expected[i]) || (exact && error != 0))
+            work.Prepare(device, arrays)();
+            for (int i = 0; i < arrays.Results.Count; i++)
             {
-                return Describe(i);
+                WorkResult result = arrays.Results[i];
+                byte[] bytes = new byte[result.Shape.StorageCount * result.Buffer.Type.Size()];
+                device.Download(result.Buffer, bytes);
+                if (objection(i, result, bytes) is { } wrong)
+                {
+                    return wrong;
+                }
             }
+
+            return null;
+        }
+    }
+
+    private static string? Compare(WorkResult result, byte[] bytes, ElementType expectedType, byte[] expectedBytes, double tolerance)
+    {
+        ElementType type = result.Buffer.Type;
+        Shape shape = result.Shape;
+        bool exact = type == ElementType.Int32 || tolerance == 0;
+        double difference = 0, length = 0;
+        long at = First((value, expected) =>
+        {
+            double error = value - expected;
+            difference += error * error;
+            length += expected * expected;
+            return double.IsNaN(value) != double.IsNaN(expected) || (exact && !value.Equals(expected));
+        });
+        if (at >= 0)
+        {
+            return Describe(at);
         }
 
         if (tolerance == 0)
         {
-            // Padding may differ where no value does.
-            int first = Array.FindIndex([.. values.Zip(expected, (value, wanted) => value.Equals(wanted))], equal => !equal);
-            return first >= 0 ? Describe(first) : $"{result.Name}: the padding differs";
+            return $"{result.Name}: the padding differs";
         }
 
         double relative = length == 0 ? Math.Sqrt(difference) : Math.Sqrt(difference / length);
@@ -107,34 +109,38 @@ public static class WorkCheck
             return null;
         }
 
-        double scale = Math.Sqrt(length / Math.Max(1, values.Length));
-        int at = Array.FindIndex([.. values.Zip(expected, (value, wanted) => Math.Abs(value - wanted))], error => error > 4 * tolerance * scale);
+        double scale = Math.Sqrt(length / Math.Max(1, shape.ElementCount));
+        at = First((value, expected) => Math.Abs(value - expected) > 4 * tolerance * scale);
         return $"{Describe(Math.Max(at, 0))}; relative error {relative.ToString("0.0e+0", System.Globalization.CultureInfo.InvariantCulture)}, allowed {tolerance.ToString("0e+0", System.Globalization.CultureInfo.InvariantCulture)}";
 
-        string Describe(int i) => string.Create(
-            System.Globalization.CultureInfo.InvariantCulture, $"{result.Name}[{i / result.Shape.Channels}, {i % result.Shape.Channels}] is {values[i]:G7}, expected {expected[i]:G7}");
-    }
-
-    // Rows and channels without padding.
-    private static double[] Values(byte[] bytes, WorkResult result)
-    {
-        Shape shape = result.Shape;
-        double[] values = new double[shape.ElementCount];
-        for (int row = 0, at = 0; row < shape.Rows; row++)
+        // Elements without padding; the place of the first one that is found, as it is stored, or −1.
+        long First(Func<double, double, bool> isFound)
         {
-            for (int c = 0; c < shape.Channels; c++, at++)
+            for (int row = 0; row < shape.Rows; row++)
             {
-                int element = row * shape.Pitch + c;
-                values[at] = result.Buffer.Type switch
+                long start = (long)row * shape.Pitch;
+                for (int c = 0; c < shape.Channels; c++)
                 {
-                    ElementType.BFloat16 => BFloat16.ToSingle(MemoryMarshal.Cast<byte, ushort>(bytes)[element]),
-                    ElementType.Float64 => MemoryMarshal.Cast<byte, double>(bytes)[element],
-                    ElementType.Int32 => MemoryMarshal.Cast<byte, int>(bytes)[element],
-                    _ => MemoryMarshal.Cast<byte, float>(bytes)[element],
-                };
+                    if (isFound(Value(bytes, type, start + c), Value(expectedBytes, expectedType, start + c)))
+                    {
+                        return start + c;
+                    }
+                }
             }
+
+            return -1;
         }
 
-        return values;
+        string Describe(long element) => string.Create(
+            System.Globalization.CultureInfo.InvariantCulture,
+            $"{result.Name}[{element / shape.Pitch}, {element % shape.Pitch}] is {Value(bytes, type, element):G7}, expected {Value(expectedBytes, expectedType, element):G7}");
     }
+
+    private static double Value(byte[] bytes, ElementType type, long element) => type switch
+    {
+        ElementType.BFloat16 => BFloat16.ToSingle(MemoryMarshal.Cast<byte, ushort>(bytes)[(int)element]),
+        ElementType.Float64 => MemoryMarshal.Cast<byte, double>(bytes)[(int)element],
+        ElementType.Int32 => MemoryMarshal.Cast<byte, int>(bytes)[(int)element],
+        _ => MemoryMarshal.Cast<byte, float>(bytes)[(int)element],
+    };
 }
