@@ -515,21 +515,6 @@ __device__ inline void store(const WarpgroupConvolutionArguments& arguments, Sta
     }
 }
 
-// Of pairs of bf16 values; a number wins over what is none, as in fmaxf and fminf.
-__device__ inline uint32 maximumBf16(uint32 a, uint32 b)
-{
-    uint32 pair;
-    asm("max.bf16x2 %0, %1, %2;" : "=r"(pair) : "r"(a), "r"(b));
-    return pair;
-}
-
-__device__ inline uint32 minimumBf16(uint32 a, uint32 b)
-{
-    uint32 pair;
-    asm("min.bf16x2 %0, %1, %2;" : "=r"(pair) : "r"(a), "r"(b));
-    return pair;
-}
-
 // Moments about pivots, and extrema, of two neighbouring channels' stored values. Extrema of bf16 values are bf16 values.
 struct PairExtent
 {

@@ -71,3 +71,18 @@ __device__ inline uint32 packBf16(float low, float high)
 
 __device__ inline float lowerBf16(uint32 pair) { return __uint_as_float(pair << 16); }
 __device__ inline float upperBf16(uint32 pair) { return __uint_as_float(pair & 0xFFFF0000u); }
+
+// Of pairs of bf16 values; a number wins over what is none, as in fmaxf and fminf.
+__device__ inline uint32 maximumBf16(uint32 a, uint32 b)
+{
+    uint32 pair;
+    asm("max.bf16x2 %0, %1, %2;" : "=r"(pair) : "r"(a), "r"(b));
+    return pair;
+}
+
+__device__ inline uint32 minimumBf16(uint32 a, uint32 b)
+{
+    uint32 pair;
+    asm("min.bf16x2 %0, %1, %2;" : "=r"(pair) : "r"(a), "r"(b));
+    return pair;
+}

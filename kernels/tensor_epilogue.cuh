@@ -62,44 +62,13 @@ struct Values
 template <class Element>
 __device__ inline uint32 greater(uint32 a, uint32 b)
 {
-    if (Element::bytes == 4)
-    {
-        return __float_as_uint(fmaxf(__uint_as_float(a), __uint_as_float(b)));
-    }
-
-    uint32 pair;
-    asm("max.bf16x2 %0, %1, %2;" : "=r"(pair) : "r"(a), "r"(b));
-    return pair;
+    return Element::bytes == 4 ? __float_as_uint(fmaxf(__uint_as_float(a), __uint_as_float(b))) : maximumBf16(a, b);
 }
 
 template <class Element>
 __device__ inline uint32 smaller(uint32 a, uint32 b)
 {
-    if (Element::bytes == 4)
-    {
-        return __float_as_uint(fminf(__uint_as_float(a), __uint_as_float(b)));
-    }
-
-    uint32 pair;
-    asm("min.bf16x2 %0, %1, %2;" : "=r"(pair) : "r"(a), "r"(b));
-    return pair;
-}
-
-// The greater one; NaN if one is.
-template <class Element>
-__device__ inline uint32 greaterOrNaN(uint32 a, uint32 b)
-{
-    uint32 result;
-    if (Element::bytes == 4)
-    {
-        asm("max.NaN.f32 %0, %1, %2;" : "=r"(result) : "r"(a), "r"(b));
-    }
-    else
-    {
-        asm("max.NaN.bf16x2 %0, %1, %2;" : "=r"(result) : "r"(a), "r"(b));
-    }
-
-    return result;
+    return Element::bytes == 4 ? __float_as_uint(fminf(__uint_as_float(a), __uint_as_float(b))) : minimumBf16(a, b);
 }
 
 // Which part of a finished tile a thread walks through: one chunk of channels, and every `down`-th row.
@@ -353,9 +322,9 @@ __device__ inline float rectify(float value, float slope)
     return value < 0.0f ? (slope == 0.0f ? 0.0f : value * slope) : value;
 }
 
-// Rows of the folded pass, with the greatest value, or magnitude, of each channel; NaN where there was one.
+// Rows of the folded pass.
 template <class T, bool mapped>
-__device__ inline void finishFoldedRows(const Finish<T>& finish, uint32 (&greatest)[4], int32 rowsHere)
+__device__ inline void finishFoldedRows(const Finish<T>& finish, LargestSeen<typename T::Element::Stored>& seen, int32 rowsHere)
 {
     using Element = typename T::Element;
     const TensorConvolutionArguments& arguments = finish.arguments;
@@ -370,7 +339,6 @@ __device__ inline void finishFoldedRows(const Finish<T>& finish, uint32 (&greate
     }
 
     float slope = arguments.rectifies != 0 ? arguments.slope : 1.0f;
-    uint32 compared = arguments.activity.magnitude == 0 ? 0xFFFFFFFFu : Element::bytes == 4 ? 0x7FFFFFFFu : 0x7FFF7FFFu;
 #pragma unroll 2
     for (int32 row = finish.firstRow(); row < rowsHere; row += Finish<T>::down)
     {
@@ -398,29 +366,22 @@ __device__ inline void finishFoldedRows(const Finish<T>& finish, uint32 (&greate
 
         uint4 words = finish.words(value);
         *finish.target(row) = words;
-        uint32 all[4] = {words.x, words.y, words.z, words.w};
-#pragma unroll
-        for (int i = 0; i < 4; i++)
-        {
-            greatest[i] = greaterOrNaN<Element>(greatest[i], all[i] & compared);
-        }
+        seen.add(words);
     }
 }
 
 template <class T>
 __device__ inline void finishFolded(const Finish<T>& finish, uint32* active, int32 rowsHere)
 {
-    using Element = typename T::Element;
     const TensorConvolutionArguments& arguments = finish.arguments;
-    uint32 nothing = Element::bytes == 4 ? 0xFF800000u : 0xFF80FF80u;
-    uint32 greatest[4] = {nothing, nothing, nothing, nothing};
+    LargestSeen<typename T::Element::Stored> seen(arguments.activity);
     if (finish.writes && arguments.map != nullptr)
     {
-        finishFoldedRows<T, true>(finish, greatest, rowsHere);
+        finishFoldedRows<T, true>(finish, seen, rowsHere);
     }
     else if (finish.writes)
     {
-        finishFoldedRows<T, false>(finish, greatest, rowsHere);
+        finishFoldedRows<T, false>(finish, seen, rowsHere);
     }
 
     if (arguments.activity.flags == nullptr)
@@ -436,15 +397,8 @@ __device__ inline void finishFolded(const Finish<T>& finish, uint32* active, int
     __syncthreads();
     if (finish.writes && finish.firstRow() < rowsHere)
     {
-        Values<Element> values;
-        values.unpack(make_uint4(greatest[0], greatest[1], greatest[2], greatest[3]));
-        uint32 bits = 0;
-#pragma unroll
-        for (int i = 0; i < Element::ofChunk; i++)
-        {
-            bits |= i < finish.channels && isActive(arguments.activity, values.values[i]) ? 1u << i : 0u;
-        }
-
+        uint32 real = (1u << max(min(finish.channels, static_cast<int32>(T::Element::ofChunk)), 0)) - 1;
+        uint32 bits = seen.bits(arguments.activity) & real;
         atomicOr(active + threadIdx.x % Finish<T>::across, bits);
     }
 

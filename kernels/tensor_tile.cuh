@@ -12,11 +12,14 @@
 // A block may use fewer columns than the tile has (`width`, a multiple of 16): the others are neither copied nor multiplied. The warps side by side share the width evenly.
 #pragma once
 #include "async_copy.cuh"
+#include "channels.cuh"
 #include "tensor_core.cuh"
 
 // float32 in memory, rounded to TF32 on the way to the tensor cores.
 struct Tf32
 {
+    using Stored = float;
+
     enum
     {
         bytes = 4,
@@ -30,6 +33,8 @@ struct Tf32
 
 struct Bf16
 {
+    using Stored = BFloat16;
+
     enum
     {
         bytes = 2,
