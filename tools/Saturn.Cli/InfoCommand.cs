@@ -69,7 +69,11 @@ internal static class InfoCommand
             Disassembler disassembler = Disassembler.Find();
             Console.WriteLine($"nvdisasm {disassembler.Version}: {disassembler.Path}");
         }
-        catch (Exception exception) when (exception is NvdisasmNotFoundException or InvalidOperationException)
+        catch (NvdisasmNotFoundException)
+        {
+            Console.WriteLine("nvdisasm, which prints machine code: not found (tools/install-nvrtc.sh --disassembler)");
+        }
+        catch (InvalidOperationException exception)
         {
             Console.WriteLine(exception.Message);
         }
