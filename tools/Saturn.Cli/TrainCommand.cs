@@ -86,7 +86,7 @@ internal static class TrainCommand
             "auto").Accept("auto", "zero", "negative", "magnitude");
         Option<string> fold = Add(command, "--fold", "Mean outputs of removed units go into their readers' biases, and constant units are removed too: on or off.", "on").Accept("on", "off");
         Option<int> censusBatch = Add(command, "--census-batch", "Images of one batch of the census.", pruning.CensusBatch);
-        Option<int> censusImages = Add(command, "--census-images", "Training images that decide who is dead.", pruning.CensusSize);
+        Option<int> censusImages = Add(command, "--census-images", "Training images that decide who is dead; all of them where there are fewer.", pruning.CensusSize);
         Option<double?> deadThreshold = Add<double?>(
             command, "--dead-threshold", "The criterion's threshold (default: 0 for zero and negative, 0.01 for magnitude).", null);
         Option[] pruningOptions =
