@@ -1,4 +1,4 @@
-// Copies from global to shared memory that go on in the background (cp.async, compute capability 8.0 and later), and addresses for loops that make them.
+// Copies from global to shared memory that go on in the background (cp.async, compute capability 8.0 and later).
 #pragma once
 #include "common.cuh"
 
@@ -10,7 +10,7 @@ __device__ inline void copyPartAsync16(uint32 sharedAddress, const void* global,
 
 __device__ inline void copyPartAsync16(void* shared, const void* global, int32 validBytes)
 {
-    copyPartAsync16(static_cast<uint32>(__cvta_generic_to_shared(shared)), global, validBytes);
+    copyPartAsync16(sharedAddressOf(shared), global, validBytes);
 }
 
 // Copies all of the 16 bytes, or writes zeros where they are not valid.
@@ -38,27 +38,6 @@ __device__ inline void copyAsync16Unless(uint32 ignored, uint32 sharedAddress, c
 __device__ inline void copyAsync16(uint32 sharedAddress, const void* global)
 {
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(sharedAddress), "l"(global) : "memory");
-}
-
-// The address `chunks` pieces of 16 bytes further on. (Written as a sum the compiler takes the product out of loops, and the sum becomes longer.)
-template <class Pointer>
-__device__ inline Pointer advanced(Pointer address, uint32 chunks)
-{
-    Pointer result;
-    asm("mad.wide.u32 %0, %1, 16, %2;" : "=l"(result) : "r"(chunks), "l"(address));
-    return result;
-}
-
-__device__ inline uint32 sharedAddressOf(const void* shared)
-{
-    return static_cast<uint32>(__cvta_generic_to_shared(shared));
-}
-
-__device__ inline uint4 loadWords(uint32 sharedAddress)
-{
-    uint4 words;
-    asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];" : "=r"(words.x), "=r"(words.y), "=r"(words.z), "=r"(words.w) : "r"(sharedAddress) : "memory");
-    return words;
 }
 
 // Copies one float, or writes zero where it is not valid.

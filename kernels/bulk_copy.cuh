@@ -12,11 +12,6 @@ struct alignas(64) TensorMap
     uint64 words[16];
 };
 
-__device__ inline uint32 sharedAddress(const void* pointer)
-{
-    return static_cast<uint32>(__cvta_generic_to_shared(pointer));
-}
-
 __device__ inline void startBarrier(uint32 barrier, uint32 arrivals)
 {
     asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals) : "memory");

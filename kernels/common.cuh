@@ -31,6 +31,33 @@ __device__ inline int64 globalThreads()
     return static_cast<int64>(gridDim.x) * blockDim.x;
 }
 
+__device__ inline uint32 sharedAddressOf(const void* shared)
+{
+    return static_cast<uint32>(__cvta_generic_to_shared(shared));
+}
+
+// Reads of shared memory by such an address.
+__device__ inline uint32 loadWord(uint32 sharedAddress)
+{
+    uint32 word;
+    asm volatile("ld.shared.b32 %0, [%1];" : "=r"(word) : "r"(sharedAddress) : "memory");
+    return word;
+}
+
+__device__ inline int2 loadTwoWords(uint32 sharedAddress)
+{
+    int2 words;
+    asm volatile("ld.shared.v2.b32 {%0, %1}, [%2];" : "=r"(words.x), "=r"(words.y) : "r"(sharedAddress) : "memory");
+    return words;
+}
+
+__device__ inline uint4 loadFourWords(uint32 sharedAddress)
+{
+    uint4 words;
+    asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];" : "=r"(words.x), "=r"(words.y), "=r"(words.z), "=r"(words.w) : "r"(sharedAddress) : "memory");
+    return words;
+}
+
 // The value, for loops: what comes from a shuffle stays in its register, while what was computed from the thread's number is often computed again at every use.
 __device__ inline uint32 inRegister(uint32 value)
 {

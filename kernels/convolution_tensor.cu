@@ -43,7 +43,7 @@ __device__ inline void forward(const TensorConvolutionArguments& arguments)
         gather, kept(static_cast<const char*>(arguments.weight) + static_cast<int64>(group * arguments.outputChannels + filter) * filterBytes), filterBytes,
         min(arguments.outputChannels - firstColumn, arguments.tileWidth) - gather.line};
     T tile(arguments.tileWidth);
-    tile.multiply(source, steps, static_cast<uint32>(__cvta_generic_to_shared(sharedMemory)));
+    tile.multiply(source, steps, sharedAddressOf(sharedMemory));
     if (arguments.bias != nullptr)
     {
         tile.add(arguments.bias + group * arguments.outputChannels + firstColumn, arguments.outputChannels - firstColumn);
@@ -100,7 +100,7 @@ __device__ inline void dataGradient(const TensorConvolutionArguments& arguments)
         gather, static_cast<const char*>(arguments.weight) + ((static_cast<int64>(group * arguments.sourceChannels) * filterChunks + firstTap * pitchChunks + firstChunk) << 4),
         vertical.tapStride * arguments.kernelWidth * pitchChunks, horizontal.tapStride * pitchChunks, filterChunks, pitchChunks - firstChunk);
     T tile(arguments.tileWidth);
-    tile.multiply(source, steps, static_cast<uint32>(__cvta_generic_to_shared(sharedMemory)));
+    tile.multiply(source, steps, sharedAddressOf(sharedMemory));
     tile.stage(sharedMemory);
     Finish<T> finish(arguments, pixelsHere, sharedMemory, group, firstColumn);
     finishGradient(finish, min(static_cast<int32>(T::rows), pixels - first));

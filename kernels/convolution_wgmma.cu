@@ -637,7 +637,7 @@ template <bool gradient, int tileChannels, class Memory>
 __device__ inline void convolve(const WarpgroupConvolutionArguments& arguments)
 {
     extern __shared__ unsigned char storage[];
-    uint32 unaligned = sharedAddress(storage);
+    uint32 unaligned = sharedAddressOf(storage);
     Memory memory{divideUp<uint32>(unaligned, pieceBytes) * pieceBytes};
     int32 warp = __shfl_sync(0xFFFFFFFFu, threadIdx.x / lanes, 0); // the same in all lanes, which the compiler cannot see otherwise
     bool produces = warp == consumers / lanes;

@@ -173,7 +173,7 @@ struct FilterGradientSource
 #pragma unroll
         for (int i = 0; i < rightOwned / 2; i++)
         {
-            pairs[i] = loadWords(address + i * 2 * windowBytes);
+            pairs[i] = loadFourWords(address + i * 2 * windowBytes);
         }
 
         left += leftOffset;
@@ -192,7 +192,7 @@ struct FilterGradientSource
         {
             uint32 window = i % 2 == 0 ? pairs[i / 2].x : pairs[i / 2].z;
             uint32 outside = i % 2 == 0 ? pairs[i / 2].y : pairs[i / 2].w;
-            copyAsync16Unless(outside & tapBit, right + i * rightAtOnce * Right::rowBytes, advanced(values, window));
+            copyAsync16Unless(outside & tapBit, right + i * rightAtOnce * Right::rowBytes, advance(values, window, 16));
         }
 
         place = (place + stepBytes) % (2 * refillBytes);

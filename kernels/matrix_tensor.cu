@@ -71,7 +71,7 @@ struct OperandSource
             uint32 address = share + i * atOnce * Operand::rowBytes;
             if (layout == Layout::depthInner)
             {
-                copyAsync16(address, advanced(next, offset[i % offsets]));
+                copyAsync16(address, advance(next, offset[i % offsets], 16));
             }
             else
             {

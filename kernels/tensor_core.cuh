@@ -36,7 +36,7 @@ __device__ inline void loadMatrices(uint32 (&matrices)[4], uint32 address)
 
 __device__ inline void loadMatrices(uint32 (&matrices)[4], const void* sharedRow)
 {
-    loadMatrices(matrices, static_cast<uint32>(__cvta_generic_to_shared(sharedRow)));
+    loadMatrices(matrices, sharedAddressOf(sharedRow));
 }
 
 // The same, each matrix transposed; for 16-bit elements.
@@ -50,7 +50,7 @@ __device__ inline void loadMatricesTransposed(uint32 (&matrices)[4], uint32 addr
 
 __device__ inline void loadMatricesTransposed(uint32 (&matrices)[4], const void* sharedRow)
 {
-    loadMatricesTransposed(matrices, static_cast<uint32>(__cvta_generic_to_shared(sharedRow)));
+    loadMatricesTransposed(matrices, sharedAddressOf(sharedRow));
 }
 
 // Rounds to nearest, ties away from zero, as an operand of multiplyTf32, which reads the upper 19 bits: half a unit is added to the bits. One instruction where cvt.rna.tf32 becomes three.

@@ -1,7 +1,6 @@
 // What becomes of a finished tile of a convolution on tensor cores. The sums have passed through shared memory, [rows][stagedPitch], so that a thread finishes 16 bytes of one pixel at a time and
 // always the same channels.
 #pragma once
-#include "extent.cuh"
 #include "tensor_gather.cuh"
 
 // 16 bytes of a result, as float32.
@@ -154,6 +153,23 @@ struct Finish
     }
 
     __device__ uint4* target(int32 row) const { return reinterpret_cast<uint4*>(output + static_cast<int64>(positions[row]) * pitchBytes); }
+};
+
+// Moments and extrema of some values; the moments are sums of differences from a pivot, and of their squares.
+struct Extent
+{
+    float sum;
+    float squares;
+    float maximum;
+    float minimum;
+
+    __device__ void merge(const Extent& other)
+    {
+        sum += other.sum;
+        squares += other.squares;
+        maximum = fmaxf(maximum, other.maximum);
+        minimum = fminf(minimum, other.minimum);
+    }
 };
 
 // Moments and extrema of a thread's channels over its rows.

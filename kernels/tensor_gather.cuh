@@ -112,7 +112,7 @@ struct Gather
     uint32 target; // where in shared memory, from the side's beginning
 
     __device__ Gather(const TensorConvolutionArguments& arguments, const Axis& vertical, const Axis& horizontal, const Pixels<T>& pixels, int32 group)
-        : arguments(arguments), vertical(vertical), horizontal(horizontal), windows(inRegister(static_cast<uint32>(__cvta_generic_to_shared(pixels.windows + threadIdx.x / T::chunks)))),
+        : arguments(arguments), vertical(vertical), horizontal(horizontal), windows(inRegister(sharedAddressOf(pixels.windows + threadIdx.x / T::chunks))),
           source(kept(static_cast<const char*>(arguments.source) + group * arguments.sourceChannels * T::Element::bytes)),
           depth(divideUp(arguments.sourceChannels, static_cast<int32>(T::Element::ofChunk))), tap(threadIdx.x % T::chunks, horizontal.taps, depth), step(T::chunks, horizontal.taps, depth),
           line(threadIdx.x / T::chunks), target(inRegister(line * T::rowBytes + ((threadIdx.x % T::chunks ^ T::spread(line)) << 4)))

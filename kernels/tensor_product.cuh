@@ -161,7 +161,7 @@ struct Tf32Outer : Tf32
 #pragma unroll
             for (int half = 0; half < 2; half++)
             {
-                uint4 values = loadWords(address + 16 * i * 4 + (depth + 4 * half) * rowBytes);
+                uint4 values = loadFourWords(address + 16 * i * 4 + (depth + 4 * half) * rowBytes);
                 a[i][2 * half] = roundToTf32(__uint_as_float(values.x));
                 a[i][2 * half + 1] = roundToTf32(__uint_as_float(values.y));
                 a[i + 1][2 * half] = roundToTf32(__uint_as_float(values.z));
@@ -179,7 +179,7 @@ struct Tf32Outer : Tf32
 #pragma unroll
             for (int half = 0; half < 2; half++)
             {
-                uint4 values = loadWords(address + 8 * i * 4 + (depth + 4 * half) * rowBytes);
+                uint4 values = loadFourWords(address + 8 * i * 4 + (depth + 4 * half) * rowBytes);
                 b[i][half] = roundToTf32(__uint_as_float(values.x));
                 b[i + 1][half] = roundToTf32(__uint_as_float(values.y));
                 b[i + 2][half] = roundToTf32(__uint_as_float(values.z));

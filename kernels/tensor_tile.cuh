@@ -9,7 +9,7 @@
 //   right, depthInner    [columns][chunks of the step]    the same
 //   right, depthOuter    [depth of the step][columns]     as filters lie in memory when the sum runs over their first dimension. bf16: ldmatrix transposes. float32: read element by element.
 //
-// A block may use fewer columns than the tile has (`width`, a multiple of 16): the others are neither copied nor multiplied. The warps side by side share the width evenly.
+// A block may use fewer columns than the tile has (`width`, a multiple of 16): the others are zeros in shared memory, neither read from memory nor multiplied. The warps side by side share the width evenly.
 #pragma once
 #include "async_copy.cuh"
 #include "channels.cuh"
@@ -57,20 +57,6 @@ __device__ inline const char* kept(const char* address)
 {
     asm volatile("" : "+l"(address));
     return address;
-}
-
-__device__ inline uint32 loadWord(uint32 sharedAddress)
-{
-    uint32 word;
-    asm volatile("ld.shared.b32 %0, [%1];" : "=r"(word) : "r"(sharedAddress) : "memory");
-    return word;
-}
-
-__device__ inline int2 loadTwoWords(uint32 sharedAddress)
-{
-    int2 words;
-    asm volatile("ld.shared.v2.b32 {%0, %1}, [%2];" : "=r"(words.x), "=r"(words.y) : "r"(sharedAddress) : "memory");
-    return words;
 }
 
 template <class elementType, Right rightLayout, int tileRows, int tileColumns, int warpsDown, int warpsAcross, int stepChunks, int tileStages>

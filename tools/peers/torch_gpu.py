@@ -301,6 +301,20 @@ def prepare_clip(request, precision, mode):
     return Kernels(prepare)
 
 
+def forward_without_gradients(function, x):
+    def run():
+        with torch.no_grad():
+            return function(x)
+    return run
+
+
+def backward(function, x):
+    x.requires_grad_()
+    y = function(x)
+    gradient = torch.randn_like(y)
+    return lambda: torch.autograd.grad(y, [x], gradient, retain_graph=True)
+
+
 def prepare_max_pool(request, precision, mode):
     dtype = activation_type(precision)
     function = compiled(lambda x: F.max_pool2d(x, request["kernel"], request["stride"], request["padding"]), mode)
@@ -311,10 +325,7 @@ def prepare_max_pool(request, precision, mode):
             # With the winners kept, as a pass that a backward pass follows does it.
             x.requires_grad_()
             return lambda: function(x)
-        x.requires_grad_()
-        y = function(x)
-        gradient = torch.randn_like(y)
-        return lambda: torch.autograd.grad(y, [x], gradient, retain_graph=True)
+        return backward(function, x)
 
     return Kernels(prepare)
 
@@ -325,15 +336,7 @@ def prepare_average_pool(request, precision, mode):
 
     def prepare():
         x = image(request, request["in"], dtype)
-        if request["pass"] == "forward":
-            def run():
-                with torch.no_grad():
-                    return function(x)
-            return run
-        x.requires_grad_()
-        y = function(x)
-        gradient = torch.randn_like(y)
-        return lambda: torch.autograd.grad(y, [x], gradient, retain_graph=True)
+        return forward_without_gradients(function, x) if request["pass"] == "forward" else backward(function, x)
 
     return Kernels(prepare)
 
@@ -343,15 +346,7 @@ def prepare_softmax(request, precision, mode):
 
     def prepare():
         x = torch.randn(request["rows"], request["classes"], device=DEVICE)
-        if request["pass"] == "forward":
-            def run():
-                with torch.no_grad():
-                    return function(x)
-            return run
-        x.requires_grad_()
-        y = function(x)
-        gradient = torch.randn_like(y)
-        return lambda: torch.autograd.grad(y, [x], gradient, retain_graph=True)
+        return forward_without_gradients(function, x) if request["pass"] == "forward" else backward(function, x)
 
     return Kernels(prepare)
 

@@ -9,10 +9,10 @@ namespace Saturn.Kernels.Cuda.Compilation;
 /// </summary>
 public sealed partial class KernelCompiler : IDisposable
 {
-    // One library and one memory for the process: devices come and go.
     /// <summary>The newest major version of NVRTC that all kernels are known to compile with, without a warning.</summary>
     private const int LastTriedVersion = 12;
 
+    // One library and one memory for the process: devices come and go.
     private static readonly Lazy<NvrtcLibrary> SharedLibrary = new(() => NvrtcSearch.OfThisMachine().Find());
     private static readonly Lazy<KernelCache> SharedCache = new(() => new KernelCache(CacheFolder.Kernels(Environment.GetEnvironmentVariable)));
 
