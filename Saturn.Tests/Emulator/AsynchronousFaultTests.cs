@@ -24,8 +24,8 @@ public sealed unsafe class AsynchronousFaultTests : EmulatedKernelTest
         {
             __shared__ alignas(1024) unsigned char tile[8192];
             __shared__ uint64 storage[2];
-            uint32 barrier = sharedAddress(storage);
-            uint32 place = sharedAddress(tile);
+            uint32 barrier = sharedAddressOf(storage);
+            uint32 place = sharedAddressOf(tile);
             if (threadIdx.x == 0)
             {
                 startBarrier(barrier, 1);

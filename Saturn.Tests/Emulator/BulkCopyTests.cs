@@ -11,7 +11,7 @@ namespace Saturn.Tests.Emulator;
 [TestFixtureSource(typeof(TestDevices), nameof(TestDevices.HopperNames))]
 public sealed class BulkCopyTests(string device) : KernelTest(device)
 {
-    private const string BoxCall = "copyBox(start, arguments.map, arguments.x, arguments.y, arguments.z, sharedAddress(&barrier));";
+    private const string BoxCall = "copyBox(start, arguments.map, arguments.x, arguments.y, arguments.z, sharedAddressOf(&barrier));";
 
     private const string Text =
         """
@@ -21,25 +21,25 @@ public sealed class BulkCopyTests(string device) : KernelTest(device)
         {
             extern __shared__ unsigned char storage[];
             __shared__ uint64 barrier;
-            uint32 start = divideUp(sharedAddress(storage), 1024u) * 1024;
+            uint32 start = divideUp(sharedAddressOf(storage), 1024u) * 1024;
             if (threadIdx.x == 0)
             {
-                startBarrier(sharedAddress(&barrier), 1);
+                startBarrier(sharedAddressOf(&barrier), 1);
                 publishBarriers();
-                arriveExpecting(sharedAddress(&barrier), arguments.bytes);
+                arriveExpecting(sharedAddressOf(&barrier), arguments.bytes);
                 if (arguments.pixels)
                 {
-                    copyPixels(start, arguments.map, arguments.x, arguments.y, arguments.z, arguments.w, arguments.tapX, arguments.tapY, sharedAddress(&barrier));
+                    copyPixels(start, arguments.map, arguments.x, arguments.y, arguments.z, arguments.w, arguments.tapX, arguments.tapY, sharedAddressOf(&barrier));
                 }
                 else
                 {
-                    copyBox(start, arguments.map, arguments.x, arguments.y, arguments.z, sharedAddress(&barrier));
+                    copyBox(start, arguments.map, arguments.x, arguments.y, arguments.z, sharedAddressOf(&barrier));
                 }
             }
 
             __syncthreads();
-            waitFor(sharedAddress(&barrier), 0);
-            const uint4* shared = reinterpret_cast<const uint4*>(storage + (start - sharedAddress(storage)));
+            waitFor(sharedAddressOf(&barrier), 0);
+            const uint4* shared = reinterpret_cast<const uint4*>(storage + (start - sharedAddressOf(storage)));
             for (int i = threadIdx.x; i < arguments.bytes / 16; i += 32)
             {
                 arguments.output[i] = shared[i];
@@ -116,7 +116,7 @@ public sealed class BulkCopyTests(string device) : KernelTest(device)
         string coordinates = string.Join(", ", Enumerable.Range(3, rank).Select(i => $"%{i}"));
         string operands = string.Join(", ", Enumerable.Range(0, rank).Select(i => $"\"r\"({first[i]})"));
         string copy = $"asm volatile(\"cp.async.bulk.tensor.{rank}d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {{{coordinates}}}], [%2];\" : : \"r\"(start), \"l\"(&arguments.map), "
-            + $"\"r\"(sharedAddress(&barrier)), {operands} : \"memory\");";
+            + $"\"r\"(sharedAddressOf(&barrier)), {operands} : \"memory\");";
         Check(new CopyArguments { Map = map }, [.. expected], TensorMapSwizzle.None, Text.Replace(BoxCall, copy, StringComparison.Ordinal));
     }
 

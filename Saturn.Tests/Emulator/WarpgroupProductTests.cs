@@ -89,8 +89,8 @@ public sealed class WarpgroupProductTests(string device) : KernelTest(device)
         extern "C" __global__ void product(const __grid_constant__ ProductArguments arguments)
         {
             extern __shared__ unsigned char storage[];
-            uint32 start = divideUp(sharedAddress(storage), 1024u) * 1024;
-            uint4* shared = reinterpret_cast<uint4*>(storage + (start - sharedAddress(storage)));
+            uint32 start = divideUp(sharedAddressOf(storage), 1024u) * 1024;
+            uint4* shared = reinterpret_cast<uint4*>(storage + (start - sharedAddressOf(storage)));
             for (int i = threadIdx.x; i < {{2 * OperandBytes / 16}}; i += 128)
             {
                 shared[i] = arguments.memory[i];
